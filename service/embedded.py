@@ -1,0 +1,77 @@
+"""Real Postgres and Redis as children of this process, on unix sockets only; `up`, `demo` and the tests start them.
+
+DATA_DIR holds lock, run/ (sockets), postgres/, redis/ and log/. `EmbeddedServers` starts, checks and stops; `running`
+finds the servers of another process.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from service.children import never
+from service.datadir import POSTGRES_SOCKET, Urls, hold, make_private, make_sockets, remove_sockets
+from service.servers import Postgres, Progress, Redis
+
+
+class EmbeddedServers:
+    """The servers of one data folder. As a context manager it starts on entry and stops on exit."""
+
+    def __init__(self, data_dir: Path, progress: Progress, *, postgres: bool = True, redis: bool = True):
+        self.data_dir = data_dir.absolute()
+        self.progress = progress
+        self.wanted = [server for server, on in ((Postgres, postgres), (Redis, redis)) if on]
+        self.servers: list[Postgres | Redis] = []
+        self.lock: int | None = None
+
+    def start(self) -> Urls:
+        """Takes the lock and starts what was asked for, from the main thread; after a failure `stop` is still due."""
+        # A folder that is there already keeps its mode: it may be one that the user shares on purpose.
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.lock = hold(self.data_dir)
+        make_private(self.data_dir / "log")
+        sockets = make_sockets(self.data_dir)
+        self.servers = [server(self.data_dir, sockets) for server in self.wanted]
+        for server in self.servers:
+            server.start(self.progress)
+        return Urls(sockets)
+
+    def check(self) -> None:
+        """Starts a server again that has died; to be called now and then from the main thread."""
+        for server in self.servers:
+            if server.child.running():
+                server.child.trim_log()
+            else:
+                self.progress(f"{server.child.name} has stopped by itself; starting it again.")
+                server.start(self.progress)
+
+    def stop(self, hurried: Callable[[], bool] = never) -> None:
+        """Stops Redis, then Postgres; without patience from the moment when `hurried` is true."""
+        for server in reversed(self.servers):
+            server.child.stop(hurried)
+        self.servers = []
+        if self.lock is not None:
+            remove_sockets(self.data_dir)
+            os.close(self.lock)
+            self.lock = None
+
+    def __enter__(self) -> Urls:
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+
+def running(data_dir: Path) -> Urls | None:
+    """How to reach the servers that an `up` has started on this data folder; None when none answers."""
+    sockets = (data_dir / "run").resolve()
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(sockets / POSTGRES_SOCKET))
+    except OSError:
+        return None
+    return Urls(sockets)
