@@ -140,7 +140,9 @@ def stop_leftovers(folder: Path, names: frozenset[str], steps: Steps) -> bool:
         for process in [one for one in found if _parent(one) not in found]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-        psutil.wait_procs(found, timeout=seconds)
+        deadline = time.monotonic() + seconds
+        while any(_works_in(one, folder, names) for one in found) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
     return not leftovers(folder, names)
 
 
