@@ -75,5 +75,5 @@ def test_a_pair_becomes_plain_values() -> None:
 
 
 def test_a_spread_leaves_out_what_an_engine_did_not_report() -> None:
-    assert spread([10.0, None, 20.0, 30.0]) == Spread(3, 20.0, 20.0, pytest.approx(29.0))
+    assert spread([10.0, None, 20.0, 40.0, 30.0, 50.0]) == Spread(5, 30.0, 30.0, 48.0)
     assert spread([None]) == spread([]) == Spread(0, None, None, None)
