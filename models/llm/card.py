@@ -1,0 +1,103 @@
+"""The JSON card beside a GGUF: what an llm is called, how it is asked and how its confidence is calibrated.
+
+Called by workers (before an engine loads the file) and by the service (to name llm versions).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.errors import ConfigError, EngineDown
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One field's temperature, fitted on `n` held-out rows; `id` names the fit, `state` is fitted or stale."""
+
+    temperature: float
+    id: str
+    n: int
+    state: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One llm version. `digest` is the SHA-256 of the GGUF, `codes` field -> label -> code."""
+
+    name: str
+    path: Path
+    digest: str
+    family: str
+    prompt_version: str
+    codes: Mapping[str, Mapping[str, str]]
+    calibration: Mapping[str, Calibration]
+    demo: bool
+
+
+def load_card(gguf: Path) -> Card:
+    """The card beside `gguf`, checked against the file's bytes.
+
+    Raises EngineDown when the GGUF is not there (it may come later), ConfigError when the card is missing, broken or
+    another file's.
+    """
+    if not gguf.is_file():
+        raise EngineDown(f"There is no GGUF file at {gguf}.")
+    card = _parse(gguf, _read(gguf.with_suffix(".json")))
+    if sha256(gguf) != card.digest:
+        raise ConfigError(
+            f"{gguf.name} is not the file its card describes: the SHA-256 differs. Restore it or write its card anew."
+        )
+    return card
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file of any size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"There is no card at {path}: every GGUF needs one beside it.") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The card {path} cannot be read: {error}.") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"The card {path} must be a JSON object.")
+    return content
+
+
+def _parse(gguf: Path, content: dict[str, Any]) -> Card:
+    try:
+        return Card(
+            name=str(content["name"]),
+            path=gguf,
+            digest=str(content["digest"]),
+            family=str(content["family"]),
+            prompt_version=str(content["prompt_version"]),
+            codes=_codes(content["codes"]),
+            calibration={field: _calibration(**fit) for field, fit in content.get("calibration", {}).items()},
+            demo=content.get("demo") is True,
+        )
+    except KeyError as error:
+        raise ConfigError(f"The card of {gguf.name} lacks {error}.") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"The card of {gguf.name} is broken: {error}.") from None
+
+
+def _codes(content: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    codes = {field: {str(label): str(code) for label, code in labels.items()} for field, labels in content.items()}
+    for field, labels in codes.items():
+        if not labels or len(set(labels.values())) < len(labels) or "" in labels.values():
+            raise ValueError(f"field {field!r} needs a code of its own for each label")
+    return codes
+
+
+def _calibration(temperature: float, id: str, n: int, state: str) -> Calibration:  # noqa: A002 - the card's own word
+    if not 0.01 < temperature < 100:
+        raise ValueError(f"temperature {temperature} is outside 0.01 to 100")
+    return Calibration(float(temperature), str(id), int(n), str(state))

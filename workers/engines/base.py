@@ -1,0 +1,59 @@
+"""What every engine is to the workers: something that loads llms and scores codes.
+
+Called by workers; engines know neither tables, settings nor Celery.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from models.llm.card import Card
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where one call's time went, in milliseconds; None is what the engine does not report.
+
+    call_ms is our wall time. slot_ms is waiting for a free slot, ours and the server's, and whatever else of the call
+    was neither prefill nor decode. prompt_tokens counts the whole prompt, cached_tokens what of it was computed before.
+    """
+
+    call_ms: float
+    slot_ms: float | None = None
+    load_ms: float | None = None
+    prefill_ms: float | None = None
+    decode_ms: float | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """code -> raw natural log-probability as the very next token, of the softmax over the whole vocabulary.
+
+    A code the engine could not score is absent, and `complete` then false.
+    """
+
+    logprobs: dict[str, float]
+    complete: bool
+    timings: Timings
+
+
+class Engine(Protocol):
+    """One engine serves several llms. All methods may be called from several threads."""
+
+    kind: str
+    version: str
+    parallel: int
+
+    def load(self, card: Card) -> None:
+        """Loads and warms an llm, once. Raises EngineDown (try again later) or ConfigError (mend it first)."""
+
+    def score(self, llm: str, prompt: str, codes: Sequence[str]) -> Scores:
+        """Scores `codes` after `prompt`; up to `parallel` calls per llm run at once, further ones wait.
+
+        Raises EngineDown when the llm is not loaded, TicketRejected when this prompt cannot be scored, or EngineError.
+        """
+
+    def close(self) -> None:
+        """Gives everything back; score then raises EngineDown until the next load."""

@@ -1,0 +1,223 @@
+"""The llama.cpp engine, in process: one xllamacpp server per llm, on a private unix socket. Called by workers."""
+
+import http.client
+import json
+import math
+import os
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Before the import: OpenMP threads that spin at their barriers starve a busy machine (20 times slower, measured).
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import xllamacpp
+
+from models.errors import EngineDown, EngineError, TicketRejected
+from models.llm.card import Card
+from models.llm.codes import resolve
+from models.llm.prompt import render
+from workers.engines.base import Scores, Timings
+
+# Holds any prepared ticket: 1,500 bytes, half as many again if lower-casing lengthens them, and the prompt around it.
+CONTEXT = 2_560
+# The raw list that each call asks for; what it lacks comes from a second call. Longer lists cost about 10 us an entry.
+TOP = 32
+# Lifts every code above every other token without losing float32 precision.
+BIAS = 100.0
+# A unix socket's path has 108 bytes in Linux, its closing NUL included.
+_LONGEST_SOCKET = 107
+
+
+@dataclass
+class _Loaded:
+    card: Card
+    server: xllamacpp.Server
+    ids: dict[str, int]
+    slots: threading.Semaphore
+    load_ms: float
+
+
+class LlamaCpp:
+    """Scores with llama.cpp in this process. `threads` is per llm: one is best for the tiny ones."""
+
+    kind = "llamacpp"
+    version = str(xllamacpp.__version__)
+
+    def __init__(self, directory: Path, *, parallel: int = 4, threads: int = 1, context: int = CONTEXT):
+        self.parallel = parallel
+        self._threads = threads
+        self._context = context
+        self._sockets = _private(directory)
+        self._loaded: dict[str, _Loaded] = {}
+        self._loading = threading.Lock()
+
+    def load(self, card: Card) -> None:
+        """Starts the llm's server and warms every slot. Raises EngineDown, or ConfigError for bad codes."""
+        with self._loading:
+            if card.name in self._loaded:
+                return
+            started = time.perf_counter()
+            path = self._socket(card)
+            server = self._start(card, path)
+            codes = [code for labels in card.codes.values() for code in labels.values()]
+            ids = resolve(codes, lambda text: _tokenize(path, text))
+            ready = _Loaded(card, server, ids, threading.Semaphore(self.parallel), 0.0)
+            self._warm(ready)
+            ready.load_ms = (time.perf_counter() - started) * 1e3
+            self._loaded[card.name] = ready
+
+    def score(self, llm: str, prompt: str, codes: Sequence[str]) -> Scores:
+        """Raw log-probabilities of all `codes`: one call, and a second cached one for those below the raw list."""
+        ready = self._loaded.get(llm)
+        if ready is None:
+            raise EngineDown(f"The llm {llm!r} is not loaded.")
+        asked = time.perf_counter()
+        with ready.slots:
+            waited = time.perf_counter() - asked
+            logprobs, usages = _score(ready, prompt, codes)
+        call = time.perf_counter() - asked
+        return Scores(logprobs, len(logprobs) == len(set(codes)), _timings(ready, call * 1e3, waited * 1e3, usages))
+
+    def tokenize(self, llm: str, prompt: str) -> list[int]:
+        """The prompt's token ids, exactly as score would read them."""
+        return _tokenize(self._socket(self._loaded[llm].card), prompt, begin=True)
+
+    def close(self) -> None:
+        """Stops every server and removes the sockets."""
+        with self._loading:
+            self._loaded.clear()
+            shutil.rmtree(self._sockets, ignore_errors=True)
+
+    def _socket(self, card: Card) -> Path:
+        return self._sockets / f"{card.digest[:12]}.sock"
+
+    def _start(self, card: Card, path: Path) -> xllamacpp.Server:
+        if not card.path.is_file():
+            raise EngineDown(f"There is no GGUF file at {card.path}.")
+        self._sockets.mkdir(mode=0o700, exist_ok=True)
+        path.unlink(missing_ok=True)
+        try:
+            return xllamacpp.Server(self._parameters(card, path))
+        except RuntimeError as error:
+            raise EngineDown(f"llama.cpp could not load {card.path.name}: {error}.") from error
+
+    def _parameters(self, card: Card, path: Path) -> xllamacpp.CommonParams:
+        p = xllamacpp.CommonParams()
+        p.model.path = str(card.path)
+        p.hostnames = [str(path)]
+        p.n_parallel = self.parallel
+        p.n_ctx = self._context * self.parallel
+        p.cpuparams.n_threads = p.cpuparams_batch.n_threads = self._threads
+        p.n_gpu_layers = 0
+        p.cache_ram_mib = 0
+        p.warmup = p.fit_params = p.ui = False
+        p.verbosity = 0
+        return p
+
+    def _warm(self, ready: _Loaded) -> None:
+        """At once on all slots: one after the other would land on the same slot, which has the header already."""
+        field, labels = next(iter(ready.card.codes.items()))
+        prompt = render("warm", field, ready.card.prompt_version)
+        with ThreadPoolExecutor(self.parallel) as pool:
+            list(pool.map(lambda _: _score(ready, prompt, list(labels.values())), range(self.parallel)))
+
+
+def _score(ready: _Loaded, prompt: str, codes: Sequence[str]) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """The bias only steers which token is sampled: the listed log-probabilities stay those of the raw softmax.
+
+    So the sampled token is always a code with a known raw log-probability. If codes are missing in the raw list, the
+    second call gives softmax over codes alone, and log p(code) = log q(code) + (log p(sampled) - log q(sampled)).
+    """
+    ids = {code: ready.ids[code] for code in codes}
+    first = _complete(ready.server, prompt, ids, n_probs=TOP)
+    token = _first_token(first)
+    raw = {entry["id"]: entry["logprob"] for entry in [*token["top_logprobs"], token]}
+    usages = [first["timings"]]
+    if not all(id_ in raw for id_ in ids.values()):
+        second = _complete(ready.server, prompt, ids, n_probs=len(ids), post_sampling_probs=True)
+        usages.append(second["timings"])
+        raw |= _lifted(raw, token["id"], _first_token(second)["top_probs"])
+    return {code: raw[id_] for code, id_ in ids.items() if id_ in raw}, usages
+
+
+def _lifted(raw: dict[int, float], sampled: int, entries: list[dict[str, Any]]) -> dict[int, float]:
+    among_codes = {entry["id"]: math.log(entry["prob"]) for entry in entries if entry["prob"] > 0}
+    if sampled not in among_codes:
+        return {}
+    lift = raw[sampled] - among_codes[sampled]
+    return {id_: value + lift for id_, value in among_codes.items() if id_ not in raw}
+
+
+def _complete(server: xllamacpp.Server, prompt: str, ids: dict[str, int], **options: object) -> dict[str, Any]:
+    request = {
+        "prompt": prompt,
+        "max_tokens": 1,
+        "temperature": 1.0,
+        "samplers": [],
+        "cache_prompt": True,
+        "logit_bias": [[id_, BIAS] for id_ in ids.values()],
+        **options,
+    }
+    reply: dict[str, Any] = server.handle_completions(request)
+    if "error" in reply:
+        raise _refusal(reply["error"])
+    return reply
+
+
+def _refusal(error: dict[str, Any]) -> EngineError:
+    if error.get("type") == "exceed_context_size_error":
+        return TicketRejected(
+            f"The prompt has {error['n_prompt_tokens']} tokens, the llm's context holds {error['n_ctx']}."
+        )
+    if error.get("code") == 503:
+        return EngineDown(f"llama.cpp is not ready: {error.get('message')}.")
+    return EngineError(f"llama.cpp failed: {error.get('message')}.")
+
+
+def _first_token(reply: dict[str, Any]) -> dict[str, Any]:
+    try:
+        token: dict[str, Any] = reply["choices"][0]["logprobs"]["content"][0]
+    except (KeyError, IndexError, TypeError):
+        raise EngineError("llama.cpp answered without log-probabilities.") from None
+    return token
+
+
+def _timings(ready: _Loaded, call_ms: float, waited_ms: float, usages: list[dict[str, Any]]) -> Timings:
+    """The times of both calls add up; the token counts are the first's, as the second finds its prompt cached."""
+    prefill = sum(usage["prompt_ms"] for usage in usages)
+    decode = sum(usage["predicted_ms"] for usage in usages)
+    return Timings(
+        call_ms=call_ms,
+        slot_ms=max(waited_ms, call_ms - prefill - decode),
+        load_ms=ready.load_ms,
+        prefill_ms=prefill,
+        decode_ms=decode,
+        prompt_tokens=usages[0]["cache_n"] + usages[0]["prompt_n"],
+        cached_tokens=usages[0]["cache_n"],
+    )
+
+
+def _tokenize(path: Path, text: str, begin: bool = False) -> list[int]:
+    """Asks the server's own tokenizer, which reads control tokens in a text just as a completion does."""
+    connection = http.client.HTTPConnection("localhost")
+    with socket.socket(socket.AF_UNIX) as connection.sock:
+        connection.sock.connect(str(path))
+        body = json.dumps({"content": text, "add_special": begin, "parse_special": True})
+        connection.request("POST", "/tokenize", body, {"Content-Type": "application/json"})
+        tokens: list[int] = json.loads(connection.getresponse().read())["tokens"]
+    return tokens
+
+
+def _private(directory: Path) -> Path:
+    """A fresh 0700 folder in `directory`, or in the system's temporary one where a socket's path would be too long."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    room = len(os.fsencode(directory.absolute())) + len("/llama-12345678/123456789012.sock") <= _LONGEST_SOCKET
+    return Path(tempfile.mkdtemp(prefix="llama-", dir=directory.absolute() if room else None))
