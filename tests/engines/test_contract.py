@@ -1,0 +1,134 @@
+"""What every engine promises. A new engine joins by adding itself to ENGINES."""
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import models.llm
+from models.errors import ConfigError, EngineDown, TicketRejected
+from models.llm.card import Card, load_card
+from models.llm.prompt import render
+from workers.engines.base import Engine, Scores
+from workers.engines.llamacpp import LlamaCpp
+
+DEMO = Path(models.llm.__file__).parent / "demo"
+TICKETS = [
+    "where is my new card?",
+    "i was charged twice for one payment",
+    "how do i top up by bank transfer",
+    "please change my pin",
+    "why was my transfer declined",
+    "what is the exchange rate to euros",
+    "i want a refund",
+    "play some jazz",
+] * 3
+
+ENGINES: dict[str, Callable[[Path], Engine]] = {"llamacpp": lambda directory: LlamaCpp(directory, parallel=4)}
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = ENGINES[request.param](tmp_path_factory.mktemp("engine"))
+    for card in (load_card(DEMO / "primary.gguf"), load_card(DEMO / "fallback.gguf")):
+        engine.load(card)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(params=["primary", "fallback"])
+def card(request: pytest.FixtureRequest) -> Card:
+    return load_card(DEMO / f"{request.param}.gguf")
+
+
+def ask(engine: Engine, card: Card, text: str, field: str = "category") -> Scores:
+    return engine.score(card.name, render(text, field, card.prompt_version), list(card.codes[field].values()))
+
+
+def mass(scores: Scores) -> float:
+    return math.fsum(math.exp(value) for value in scores.logprobs.values())
+
+
+def largest_difference(one: Scores, other: Scores) -> float:
+    assert one.logprobs.keys() == other.logprobs.keys()
+    return max(abs(math.exp(one.logprobs[code]) - math.exp(other.logprobs[code])) for code in one.logprobs)
+
+
+@pytest.mark.parametrize("field", ["category", "intent"])
+def test_every_code_gets_its_raw_log_probability(engine: Engine, card: Card, field: str) -> None:
+    for text in TICKETS[:8]:
+        scores = ask(engine, card, text, field)
+        assert scores.complete
+        assert set(scores.logprobs) == set(card.codes[field].values())
+        assert 0.5 < mass(scores) <= 1 + 1e-6
+
+
+def test_codes_of_both_fields_share_one_softmax(engine: Engine, card: Card) -> None:
+    codes = [code for labels in card.codes.values() for code in labels.values()]
+    scores = engine.score(card.name, render("where is my card", "category", card.prompt_version), codes)
+    assert scores.complete
+    assert 0.9 < mass(scores) <= 1 + 1e-6
+    alone = ask(engine, card, "where is my card")
+    assert all(abs(scores.logprobs[code] - value) < 1e-3 for code, value in alone.logprobs.items())
+
+
+def test_the_mass_is_small_where_the_llm_was_not_asked_for_a_code(engine: Engine, card: Card) -> None:
+    scores = engine.score(card.name, "ticket\nwhere is", list(card.codes["category"].values()))
+    assert scores.complete
+    assert mass(scores) < 0.9
+
+
+def test_scores_do_not_depend_on_what_runs_beside_or_ran_before(engine: Engine, card: Card) -> None:
+    one_by_one = [ask(engine, card, text) for text in TICKETS]
+    with ThreadPoolExecutor(8) as pool:
+        at_once = list(pool.map(lambda text: ask(engine, card, text), TICKETS))
+    assert max(map(largest_difference, one_by_one, at_once)) < 1e-3
+
+
+def test_timings_add_up(engine: Engine, card: Card) -> None:
+    ask(engine, card, "why was my transfer declined yesterday")
+    timings = ask(engine, card, "why was my transfer declined yesterday", "intent").timings
+    parts = [timings.slot_ms, timings.prefill_ms, timings.decode_ms]
+    assert all(part is not None and part >= 0 for part in parts)
+    assert sum(part for part in parts if part) == pytest.approx(timings.call_ms)
+    assert timings.prompt_tokens is not None
+    assert timings.cached_tokens is not None
+    assert 8 <= timings.cached_tokens < timings.prompt_tokens, "a second field reuses the prefix"
+
+
+def test_a_prompt_beyond_the_context_is_the_tickets_fault(engine: Engine, card: Card) -> None:
+    with pytest.raises(TicketRejected, match="tokens"):
+        ask(engine, card, "qx " * 10_000)
+    assert ask(engine, card, "where is my card").complete
+
+
+def test_an_llm_that_is_not_loaded_is_down(engine: Engine, card: Card) -> None:
+    with pytest.raises(EngineDown, match="'nobody' is not loaded"):
+        engine.score("nobody", "x", ["A"])
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_a_file_that_comes_later_can_be_loaded_then(kind: str, card: Card, tmp_path: Path) -> None:
+    engine, late = ENGINES[kind](tmp_path / "run"), replace(card, path=tmp_path / "late.gguf")
+    with pytest.raises(EngineDown, match=r"late\.gguf"):
+        engine.load(late)
+    late.path.write_bytes(b"not a gguf")
+    with pytest.raises(EngineDown, match=r"late\.gguf"):
+        engine.load(late)
+    late.path.write_bytes(card.path.read_bytes())
+    engine.load(late)
+    assert ask(engine, card, "where is my card").complete
+    engine.close()
+    with pytest.raises(EngineDown):
+        ask(engine, card, "where is my card")
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_a_code_of_two_tokens_is_refused_at_loading(kind: str, card: Card, tmp_path: Path) -> None:
+    engine = ENGINES[kind](tmp_path / "run")
+    with pytest.raises(ConfigError, match="'QQQ' is 3 tokens"):
+        engine.load(replace(card, codes={"category": {"refunds": "QQQ"}}))
+    engine.close()
