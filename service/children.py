@@ -106,8 +106,14 @@ class Child:
         while self.running() and time.monotonic() < deadline and not hurried():
             time.sleep(POLL_SECONDS)
 
+    def ending(self) -> str:
+        """How it has ended, for a sentence to the user."""
+        code = self.process.returncode if self.process else None
+        how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
+        return f"{how}: {self.last_words()}; its log is {self.log}" if self.log else how
+
     def last_words(self) -> str:
-        """The most telling line that the program has logged since its start, for an error sentence."""
+        """The most telling line that the program has logged since its start."""
         if self.log is None or not self.log.exists():
             return "it left no log"
         with self.log.open("rb") as log:

@@ -36,14 +36,15 @@ class EmbeddedServers:
             server.start(self.progress)
         return Urls(sockets)
 
-    def check(self) -> None:
-        """Starts a server again that has died; to be called now and then from the main thread."""
+    def check(self) -> bool:
+        """Starts a server again that has died, from the main thread; true when none had."""
+        dead = [server for server in self.servers if not server.child.running()]
+        for server in dead:
+            self.progress(f"{server.child.name} has stopped by itself ({server.child.ending()}); starting it again.")
+            server.start(self.progress)
         for server in self.servers:
-            if server.child.running():
-                server.child.trim_log()
-            else:
-                self.progress(f"{server.child.name} has stopped by itself; starting it again.")
-                server.start(self.progress)
+            server.child.trim_log()
+        return not dead
 
     def stop(self, hurried: Callable[[], bool] = never) -> None:
         """Stops Redis, then Postgres; without patience from the moment when `hurried` is true."""

@@ -202,4 +202,4 @@ def _end_leftovers(child: Child, folder: Path, names: frozenset[str], progress: 
 
 
 def _did_not_start(child: Child) -> ServerError:
-    return ServerError(f"{child.name} did not start: {child.last_words()}. Its log is {child.log}.")
+    return ServerError(f"{child.name} did not start ({child.ending()}).")

@@ -1,0 +1,49 @@
+"""The way to Postgres: engine, URL forms and the one place that commits. Called by service and workers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.orm import Session
+
+from models.errors import ConfigError, Unavailable
+
+
+def database_url(text: str) -> URL:
+    """The URL with our driver; raises ConfigError without repeating it, since it may hold a password."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ConfigError("TRIAGE_DATABASE_URL is not a URL like postgresql://user:password@host/name.") from None
+    if url.get_backend_name() != "postgresql":
+        raise ConfigError("TRIAGE_DATABASE_URL must start with postgresql://.")
+    return url.set(drivername="postgresql+psycopg")
+
+
+def conninfo(text: str) -> str:
+    """The same address in the form that libpq (a bare psycopg connection, pg_dump) reads. Holds the password."""
+    return database_url(text).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def make_engine(text: str, *, pool_size: int = 5, statement_timeout_s: int = 30) -> Engine:
+    """A pooled engine; connections are checked before use, so a restarted Postgres costs no error."""
+    options = f"-c timezone=utc -c statement_timeout={statement_timeout_s * 1000}"
+    return create_engine(
+        database_url(text),
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        pool_timeout=5,
+        connect_args={"connect_timeout": 5, "options": options, "application_name": "triage"},
+    )
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Session]:
+    """A session that commits when the block ends and rolls back when it raises; Unavailable if Postgres is away."""
+    try:
+        with Session(engine, expire_on_commit=False) as session, session.begin():
+            yield session
+    except (OperationalError, InterfaceError) as error:
+        raise Unavailable("Postgres does not answer; try again shortly.", retry_after=5) from error

@@ -1,0 +1,93 @@
+"""The label vocabulary: fields and their labels, read from YAML, kept in Postgres as immutable versions."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models.errors import ConfigError
+from models.tables import TaxonomyVersion
+
+OTHER = "other"  # the label that means "none of these": always reviewed
+
+
+class Label(BaseModel):
+    """One queue. `automate_at` is the confidence from which it may be written back without a human."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.?-]{0,62}$")]
+    title: str = ""
+    description: str = ""
+    automate_at: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class TaxonomyField(BaseModel):
+    """One question about a ticket and its possible answers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    title: str = ""
+    labels: Annotated[tuple[Label, ...], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> "TaxonomyField":
+        ids = [label.id for label in self.labels]
+        doubles = sorted({i for i in ids if ids.count(i) > 1})
+        if doubles:
+            raise ValueError(f"label ids given twice: {', '.join(doubles)}")
+        return self
+
+    def label(self, label_id: str) -> Label | None:
+        return next((label for label in self.labels if label.id == label_id), None)
+
+
+class Taxonomy(BaseModel):
+    """All fields, `category` first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    fields_: Annotated[dict[str, TaxonomyField], Field(alias="fields", min_length=1)]
+
+    def field(self, name: str) -> TaxonomyField | None:
+        return self.fields_.get(name)
+
+    def document(self) -> bytes:
+        """Canonical JSON: equal vocabularies have equal bytes."""
+        return orjson.dumps(self.model_dump(by_alias=True), option=orjson.OPT_SORT_KEYS)
+
+
+def load(path: Path) -> Taxonomy:
+    """The taxonomy in a YAML file; raises ConfigError with one sentence that names file and place."""
+    try:
+        return Taxonomy.model_validate(yaml.safe_load(path.read_text("utf-8")))
+    except OSError as error:
+        raise ConfigError(f"The taxonomy file {path} cannot be read: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The taxonomy file {path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the document"
+        raise ConfigError(f"The taxonomy file {path} is wrong at {place}: {first['msg']}.") from None
+
+
+def store(session: Session, taxonomy: Taxonomy) -> tuple[int, bool]:
+    """The version of this taxonomy and whether it was stored now; going back to an older state is a new version too."""
+    document = taxonomy.document()
+    active = session.scalars(select(TaxonomyVersion).order_by(TaxonomyVersion.version.desc()).limit(1)).first()
+    digest = hashlib.sha256(document).digest()
+    if active is not None and active.sha256 == digest:
+        return active.version, False
+    version = 1 if active is None else active.version + 1
+    session.add(TaxonomyVersion(version=version, sha256=digest, document=orjson.loads(document)))
+    return version, True
+
+
+def active(session: Session) -> tuple[int, Taxonomy]:
+    """The version in force; raises ConfigError when none was stored yet."""
+    row = session.scalars(select(TaxonomyVersion).order_by(TaxonomyVersion.version.desc()).limit(1)).first()
+    if row is None:
+        raise ConfigError("No taxonomy is stored yet; run triage migrate.")
+    return row.version, Taxonomy.model_validate(row.document)

@@ -1,0 +1,73 @@
+"""Is the process up, and is the service ready: for people, load balancers and `up`. Neither needs a key."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from redis import Redis, RedisError
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from models.db import transaction
+from models.errors import Unavailable
+from models.tables import Worker
+from service.queue import SOCKET
+
+router = APIRouter(tags=["health"])
+FRESH = text("workers.seen_at > now() - interval '15 seconds'")
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+def readyz(request: Request) -> Response:
+    """200 `ok`, or `degraded` with what is missing (tickets are taken all the same); 503 without a usable Postgres."""
+    state = request.app.state
+    try:
+        with transaction(state.engine) as session:
+            if (schema := _schema(session)) != state.schema_head:
+                return _not_ready(
+                    f"The schema is at {schema}, this version needs {state.schema_head}: run triage migrate."
+                )
+            missing = _workers(session)
+    except Unavailable as error:
+        return _not_ready(error.message)
+    if not _redis_answers(state.loaded.settings.redis_url.get_secret_value()):
+        missing.append("Redis does not answer: tickets are taken and classified, each a few seconds later.")
+    return JSONResponse({"status": "degraded" if missing else "ok", "missing": missing})
+
+
+def _not_ready(why: str) -> Response:
+    return JSONResponse({"status": "unavailable", "missing": [why]}, 503, {"Retry-After": "5"})
+
+
+def _schema(session: Session) -> str | None:
+    if session.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+        return None
+    found: str | None = session.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def _workers(session: Session) -> list[str]:
+    """One sentence for each thing that keeps tickets from being classified now."""
+    workers = session.scalars(select(Worker).where(FRESH)).all()
+    if not workers:
+        return ["No worker is running: tickets are taken and wait."]
+    problems: set[str] = {
+        f"The llm {name} is not loaded: {llm['error']}" for w in workers for name, llm in w.llms.items() if llm["error"]
+    }
+    return sorted(problems)
+
+
+def _redis_answers(url: str) -> bool:
+    client: Any = Redis.from_url(url, **SOCKET)
+    try:
+        return bool(client.ping())
+    except (RedisError, OSError):
+        return False
+    finally:
+        client.close()

@@ -1,0 +1,54 @@
+"""Every error as an RFC 9457 problem. Registered by `app`; no answer holds a traceback, a secret or a ticket's text."""
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from models.errors import TriageError
+
+log = structlog.get_logger()
+TYPE = "about:blank"
+
+
+def problem(status: int, title: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
+    """One problem document."""
+    body = {"type": TYPE, "title": title, "status": status, "detail": detail}
+    body |= {key: value for key, value in more.items() if value is not None}
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def register(app: FastAPI) -> None:
+    """Makes every way a request can fail answer with a problem."""
+    app.add_exception_handler(TriageError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TriageError)  # noqa: S101
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return problem(error.status, error.title, error.message, headers, errors=error.errors)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    errors = [{"field": ".".join(map(str, e["loc"][1:])), "message": e["msg"]} for e in error.errors()]
+    named = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
+    return problem(422, "Invalid request", f"The request is wrong: {named}.", errors=errors)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    return problem(error.status_code, str(error.detail), str(error.detail), dict(error.headers or {}))
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("request.failed", error=type(error).__name__, path=request.url.path, exc_info=error)
+    return problem(500, "Internal error", "Something failed on our side; the log has it. Nothing was recorded.")

@@ -1,0 +1,128 @@
+"""POST tickets: one, many, or through a helpdesk's webhook. Answers only after the commit."""
+
+import hashlib
+import json
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from models.errors import InvalidRequest, TooLarge, TriageError
+from service.api.tickets import read_whole
+from service.auth import Caller, TicketWriter
+from service.helpdesks.base import Correction, Ignored, Incoming, refuse
+from service.intake.reading import json_body, parse_json, read_body
+from service.intake.submission import NewTicket, Receipt, Submission
+from service.intake.ticket import TicketIn, new_ticket, source_of, validate
+
+router = APIRouter(tags=["tickets"])
+BATCH = 1000
+BULK_PRIORITY = 2  # behind single tickets, so an import never delays the helpdesk
+WAIT_MOST_S = 30
+IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
+ONE = {"requestBody": {"required": True, "content": {"application/json": {"schema": TicketIn.model_json_schema()}}}}
+
+
+@router.post("/v1/tickets", status_code=202, openapi_extra=ONE)
+async def post_ticket(
+    request: Request,
+    caller: TicketWriter,
+    idempotency_key: IdempotencyKey = None,
+    wait: Annotated[float, Query(ge=0, le=WAIT_MOST_S)] = 0,
+) -> Response:
+    """Takes one ticket; 202 once it is durable, or 200 with the result when `wait` seconds were enough for it."""
+    state = request.app.state
+    raw = await json_body(request, state.loaded.settings.max_ticket_bytes)
+    ticket = _admit(request, caller, parse_json(raw), raw)
+    (receipt,) = await _commit(request, Submission([ticket], caller.id, idempotency_key, _hash(raw)))
+    if wait and await state.waiting.until_ready(UUID(receipt.id), wait):
+        return JSONResponse(await run_in_threadpool(read_whole, state.engine, UUID(receipt.id)))
+    return JSONResponse(_accepted(receipt), 202)
+
+
+@router.post("/v1/tickets/batch", status_code=202)
+async def post_batch(request: Request, caller: TicketWriter, idempotency_key: IdempotencyKey = None) -> Response:
+    """Takes up to 1000 tickets in one commit; a bad one becomes an error in its place and sinks no other."""
+    raw = await json_body(request, request.app.state.loaded.settings.max_request_bytes)
+    items = [_admit_item(request, caller, item) for item in _batch(parse_json(raw))]
+    tickets = [item for item in items if isinstance(item, NewTicket)]
+    receipts = iter(await _commit(request, Submission(tickets, caller.id, idempotency_key, _hash(raw))))
+    answers = [_accepted(next(receipts)) if isinstance(item, NewTicket) else {"error": item} for item in items]
+    return JSONResponse({"items": answers}, 202)
+
+
+@router.api_route("/v1/hooks/{connection}", methods=["GET", "HEAD"], include_in_schema=False)
+async def probe_hook(connection: str) -> Response:
+    """Helpdesks try an address before they save it; any name answers alike, so none can be guessed."""
+    return Response(status_code=200)
+
+
+@router.post("/v1/hooks/{connection}")
+async def post_hook(request: Request, connection: str) -> Response:
+    """Takes a helpdesk's webhook; an unknown connection and a bad signature are the same 401."""
+    state = request.app.state
+    raw = await read_body(request.stream(), state.loaded.settings.max_ticket_bytes)
+    adapter = state.connections.get(connection)
+    if adapter is None:
+        raise refuse("unknown connection")
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    adapter.verify(headers, raw)
+    event = adapter.parse(headers, raw)
+    if isinstance(event, Ignored):
+        return JSONResponse({"status": "ignored", "reason": event.reason})
+    if isinstance(event, Correction):
+        return JSONResponse({"status": "ignored", "reason": "corrections from helpdesks are not read yet"})
+    ticket = _from_helpdesk(event, raw, connection, state.loaded.config.policy.shadow_rate)
+    (receipt,) = await _commit(request, Submission([ticket]))
+    return JSONResponse(_accepted(receipt))
+
+
+def _from_helpdesk(event: Incoming, raw: bytes, connection: str, shadow_rate: float) -> NewTicket:
+    given = {name: value for name, value in vars(event).items() if value not in (None, {})}
+    if event.created_at is not None:
+        given["created_at"] = event.created_at.isoformat()
+    return new_ticket(validate(given), raw, source=connection, shadow_rate=shadow_rate)
+
+
+async def _commit(request: Request, submission: Submission) -> list[Receipt]:
+    state = request.app.state
+    state.depth.admit(len(submission.tickets))
+    receipts: list[Receipt] = await state.door.commit(submission)
+    state.bell.ring()
+    return receipts
+
+
+def _batch(value: Any) -> list[Any]:
+    items = value.get("tickets") if isinstance(value, dict) and set(value) == {"tickets"} else None
+    if not isinstance(items, list) or not 1 <= len(items) <= BATCH:
+        raise InvalidRequest(f'A batch is {{"tickets": [...]}} with 1 to {BATCH} tickets.')
+    return items
+
+
+def _admit_item(request: Request, caller: Caller, item: Any) -> NewTicket | dict[str, Any]:
+    """A ticket of a batch, or its error. Its received bytes are the item written again, since a batch has one body."""
+    raw = json.dumps(item).encode()
+    limit = request.app.state.loaded.settings.max_ticket_bytes
+    try:
+        if len(raw) > limit:
+            raise TooLarge(f"The ticket is larger than {limit} bytes.")
+        return _admit(request, caller, item, raw, BULK_PRIORITY)
+    except TriageError as error:
+        return {"status": error.status, "title": error.title, "detail": error.message}
+
+
+def _admit(request: Request, caller: Caller, value: Any, raw: bytes, priority: int = 1) -> NewTicket:
+    ticket = validate(value)
+    source = source_of(ticket, caller.source)
+    rate = request.app.state.loaded.config.policy.shadow_rate
+    return new_ticket(ticket, raw, source=source, shadow_rate=rate, priority=priority)
+
+
+def _accepted(receipt: Receipt) -> dict[str, Any]:
+    return receipt.as_json() | {"url": f"/v1/tickets/{receipt.id}"}
+
+
+def _hash(raw: bytes) -> bytes:
+    return hashlib.sha256(raw).digest()

@@ -1,0 +1,84 @@
+"""The API process: one FastAPI application, started by `triage serve`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from models.db import conninfo, make_engine
+from models.errors import ConfigError
+from service.api import catalog, health, problems, reports, tickets, tickets_in, verdicts
+from service.auth import Keys
+from service.helpdesks import build_all
+from service.intake.depth import Depth
+from service.intake.door import Door
+from service.intake.waiting import Waiting
+from service.queue import Bell
+from service.settings import Loaded
+
+DRAIN_S = 10
+
+
+def create_app(loaded: Loaded, schema_head: str) -> FastAPI:
+    """The application over the two URLs in the settings; raises ConfigError when one is missing."""
+    database, redis = loaded.settings.database_url, loaded.settings.redis_url
+    if database is None or redis is None:
+        raise ConfigError("Set TRIAGE_DATABASE_URL and TRIAGE_REDIS_URL, or run everything at once with triage up.")
+    app = FastAPI(title="Triage", docs_url=None, redoc_url=None, lifespan=_lifespan)
+    app.state.loaded = loaded
+    app.state.schema_head = schema_head
+    app.state.conninfo = conninfo(database.get_secret_value())
+    app.state.engine = make_engine(database.get_secret_value())
+    app.state.keys = Keys(app.state.engine)
+    app.state.connections = build_all(loaded.config.connections)
+    app.state.bell = Bell(redis.get_secret_value())
+    problems.register(app)
+    for room in (tickets_in, tickets, verdicts, catalog, reports, health):
+        app.include_router(room.router)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state = app.state
+    state.door = Door(state.conninfo)
+    state.depth = Depth(state.conninfo, state.loaded.settings.queue_limit)
+    state.waiting = Waiting(state.conninfo)
+    state.bell.start()
+    yield
+    await state.waiting.close()
+    await state.door.close()
+    await state.depth.close()
+    await asyncio.to_thread(state.bell.stop)
+    state.engine.dispose()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that lets `?wait=` requests go before it waits for the open ones."""
+
+    async def shutdown(self, *args: Any, **kwargs: Any) -> None:
+        waiting = getattr(self.config.app.state, "waiting", None)  # type: ignore[union-attr]  # our FastAPI
+        if waiting is not None:
+            waiting.end()
+        await super().shutdown(*args, **kwargs)
+
+
+def run(loaded: Loaded, schema_head: str) -> None:
+    """Serves until SIGTERM or SIGINT, then answers what is open and returns."""
+    found = loaded.settings
+    config = uvicorn.Config(
+        create_app(loaded, schema_head),
+        host=found.host,
+        port=found.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+    _Server(config).run()

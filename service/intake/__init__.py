@@ -1,0 +1,1 @@
+"""How a ticket becomes a row: read the JSON, validate it, commit it in a group, wait for its result."""

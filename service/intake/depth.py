@@ -1,0 +1,49 @@
+"""How many tickets wait: counted once a second, never on a request, for the queue limit. Called by the API."""
+
+import asyncio
+from typing import Any
+
+import psycopg
+import structlog
+
+from models.errors import QueueFull
+
+log = structlog.get_logger()
+INTERVAL_S = 1.0
+COUNT = "SELECT count(*) FROM (SELECT FROM tickets WHERE status = 'queued' LIMIT %s) waiting"
+
+
+class Depth:
+    """The cached depth of the queue, plus what this process added since it was read."""
+
+    def __init__(self, conninfo: str, limit: int):
+        self.conninfo = conninfo
+        self.limit = limit
+        self.waiting = 0
+        self.task = asyncio.create_task(self._run(), name="depth")
+
+    def admit(self, tickets: int) -> None:
+        """Counts tickets in, or raises QueueFull."""
+        if self.waiting + tickets > self.limit:
+            raise QueueFull(f"{self.limit} tickets are waiting already; send this one later.", retry_after=30)
+        self.waiting += tickets
+
+    async def close(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True) as connection:
+                    await self._count(connection)
+            except (psycopg.Error, OSError) as error:
+                log.warning("depth.postgres_away", error=type(error).__name__)
+            await asyncio.sleep(INTERVAL_S)
+
+    async def _count(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        while True:
+            cursor = await connection.execute(COUNT, (self.limit + 1,))
+            row = await cursor.fetchone()
+            self.waiting = row[0] if row else 0
+            await asyncio.sleep(INTERVAL_S)

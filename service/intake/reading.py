@@ -1,0 +1,88 @@
+"""From the bytes of a request to JSON: counted while they stream, refused with a clear sentence. Called by the API."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ValidationError
+from starlette.requests import Request
+
+from models.errors import InvalidRequest, MalformedRequest, TooLarge, WrongContentType
+
+BROKEN = re.compile("[\0\ud800-\udfff]")  # what JSON may carry and Postgres refuses
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+def _whole(text: str) -> str:
+    if BROKEN.search(text):
+        raise ValueError("must not contain NUL or lone surrogates")
+    return text
+
+
+Whole = Annotated[str, AfterValidator(_whole)]
+
+
+def require_json(content_type: str | None) -> None:
+    """Raises WrongContentType unless the header names JSON."""
+    kind = (content_type or "").split(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise WrongContentType("Send JSON with the header Content-Type: application/json.")
+
+
+async def json_body(request: Request, limit: int) -> bytes:
+    """The body of a request that must be JSON."""
+    require_json(request.headers.get("content-type"))
+    return await read_body(request.stream(), limit)
+
+
+async def read_body(stream: AsyncIterator[bytes], limit: int) -> bytes:
+    """The whole body; raises TooLarge as soon as more than `limit` bytes have come, whatever the headers claimed."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in stream:
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(f"The request is larger than {limit} bytes.")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def parse_json(raw: bytes) -> Any:
+    """The JSON value; raises MalformedRequest.
+
+    orjson refuses lone surrogates, which helpdesks do send and JSON's grammar allows, so such a body gets a second
+    reading by the standard library.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+    if b"\\u" in raw:
+        try:
+            return json.loads(raw, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            pass
+    raise MalformedRequest(f"The body is not valid JSON at {place}.")
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def validated(shape: type[Shape], value: Any, what: str) -> Shape:
+    """The value in its shape; raises InvalidRequest naming each wrong field, never repeating its content."""
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"A {what} is a JSON object.")
+    try:
+        return shape.model_validate(value)
+    except ValidationError as error:
+        errors = [{"field": ".".join(map(str, e["loc"])), "message": _message(e)} for e in error.errors()]
+        named = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
+        raise InvalidRequest(f"The {what} is wrong: {named}.", errors=errors) from None
+
+
+def _message(error: Any) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return "unknown key" if error["type"] == "extra_forbidden" else message[:1].lower() + message[1:]

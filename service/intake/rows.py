@@ -1,0 +1,128 @@
+"""The statements of one group commit: idempotency keys first, then tickets, then what was there before.
+
+Every statement sorts by key, so two API processes with the same keys wait for each other and do not deadlock.
+"""
+
+import dataclasses
+from typing import Any
+from uuid import UUID
+
+import orjson
+from psycopg import AsyncConnection
+
+from models.errors import InvalidRequest
+from service.intake.submission import NewTicket, Receipt, Submission
+
+Connection = AsyncConnection[Any]
+KEY_LIFE = "24 hours"
+
+CLAIM_KEYS = """
+    INSERT INTO idempotency_keys AS k (api_key_id, key, body_sha256, answer)
+    SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bytea[], %s::jsonb[]) AS new (api_key_id, key, body_sha256, answer)
+    ORDER BY 1, 2
+    ON CONFLICT (api_key_id, key) DO UPDATE
+        SET body_sha256 = excluded.body_sha256, answer = excluded.answer, created_at = now()
+        WHERE k.created_at < now() - %s::interval
+    RETURNING api_key_id, key"""
+READ_KEYS = """
+    SELECT k.api_key_id, k.key, k.body_sha256, k.answer FROM idempotency_keys k
+    JOIN unnest(%s::uuid[], %s::text[]) AS old (api_key_id, key) USING (api_key_id, key)"""
+AMEND_KEY = "UPDATE idempotency_keys SET answer = %s::jsonb WHERE api_key_id = %s AND key = %s"
+
+COLUMNS = {
+    "id": "uuid", "source": "text", "external_id": "text", "channel": "text", "language": "text", "requester": "text",
+    "subject": "text", "body": "text", "repaired": "bool", "raw": "bytea", "content_sha256": "bytea",
+    "details": "jsonb", "created_at": "timestamptz", "priority": "int", "shadow": "bool", "shadow_rate": "float8",
+}  # fmt: skip
+INSERT_TICKETS = f"""
+    INSERT INTO tickets ({", ".join(COLUMNS).replace("details", "metadata")})
+    SELECT * FROM unnest({", ".join(f"%s::{kind}[]" for kind in COLUMNS.values())})
+    ORDER BY 2, 3
+    ON CONFLICT (source, external_id) DO NOTHING
+    RETURNING id"""  # noqa: S608 (only our own column names)
+LOCK_TICKET = """
+    SELECT id, status, content_sha256 FROM tickets WHERE source = %s AND external_id = %s FOR UPDATE"""
+KEEP_REVISION = """
+    INSERT INTO revisions (ticket_id, run, subject, body, raw, content_sha256)
+    SELECT id, run, subject, body, raw, content_sha256 FROM tickets WHERE id = %s"""
+REVISE = """
+    UPDATE tickets SET subject = %(subject)s, body = %(body)s, raw = %(raw)s, repaired = %(repaired)s,
+        content_sha256 = %(content_sha256)s, metadata = %(details)s::jsonb, run = run + 1, status = 'queued',
+        queued_at = now(), due_at = now(), attempts = 0, last_error = NULL, lease_id = NULL, lease_until = NULL,
+        claimed_at = NULL, done_at = NULL
+    WHERE id = %(old_id)s"""
+
+
+async def write(connection: Connection, group: list[Submission]) -> None:
+    """Commits a group in one transaction and sets each submission's receipts, or its error for a reused key."""
+    for submission in group:
+        submission.receipts = [Receipt(str(ticket.id), "queued") for ticket in submission.tickets]
+        submission.error = None
+    async with connection.transaction():
+        fresh = await _claim_keys(connection, group)
+        inserted = await _insert([t for s in fresh for t in s.tickets], connection)
+        for submission in fresh:
+            await _settle(connection, submission, inserted)
+
+
+async def _claim_keys(connection: Connection, group: list[Submission]) -> list[Submission]:
+    """The submissions that are not repeats; the others get the first answer, or the error that the key was reused."""
+    keyed = {s.key: s for s in group if s.key is not None}
+    if not keyed:
+        return group
+    ids, names = [k[0] for k in keyed], [k[1] for k in keyed]
+    hashes = [s.body_sha256 for s in keyed.values()]
+    answers = [_answer(s) for s in keyed.values()]
+    cursor = await connection.execute(CLAIM_KEYS, (ids, names, hashes, answers, KEY_LIFE))
+    new = {(row[0], row[1]) for row in await cursor.fetchall()}
+    old = [key for key in keyed if key not in new]
+    if old:
+        await _replay(connection, keyed, old)
+    return [s for s in group if s.key is None or s.key in new]
+
+
+async def _replay(
+    connection: Connection, keyed: dict[tuple[UUID, str], Submission], old: list[tuple[UUID, str]]
+) -> None:
+    cursor = await connection.execute(READ_KEYS, ([k[0] for k in old], [k[1] for k in old]))
+    for api_key_id, key, body_sha256, answer in await cursor.fetchall():
+        submission = keyed[api_key_id, key]
+        if bytes(body_sha256) == submission.body_sha256:
+            submission.receipts = [Receipt(**receipt) for receipt in answer["receipts"]]
+        else:
+            submission.receipts = []
+            submission.error = InvalidRequest("This Idempotency-Key was already used with another body; use a new key.")
+
+
+async def _insert(tickets: list[NewTicket], connection: Connection) -> set[UUID]:
+    """Ids of the tickets that became rows; the others share (source, external_id) with an existing row."""
+    if not tickets:
+        return set()
+    columns = [[getattr(ticket, name) for ticket in tickets] for name in COLUMNS]
+    cursor = await connection.execute(INSERT_TICKETS, columns)
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def _settle(connection: Connection, submission: Submission, inserted: set[UUID]) -> None:
+    """Turns tickets that were there before into duplicates or new runs, and the stored answer with them."""
+    repeated = [i for i, ticket in enumerate(submission.tickets) if ticket.id not in inserted]
+    for i in repeated:
+        submission.receipts[i] = await _repeat(connection, submission.tickets[i])
+    if repeated and submission.key is not None:
+        await connection.execute(AMEND_KEY, (_answer(submission), *submission.key))
+
+
+async def _repeat(connection: Connection, ticket: NewTicket) -> Receipt:
+    cursor = await connection.execute(LOCK_TICKET, (ticket.source, ticket.external_id))
+    row = await cursor.fetchone()
+    assert row is not None, "only an existing row makes an insert do nothing"  # noqa: S101
+    old_id, status, content = row
+    if bytes(content) == ticket.content_sha256:
+        return Receipt(str(old_id), status, duplicate=True)
+    await connection.execute(KEEP_REVISION, (old_id,))
+    await connection.execute(REVISE, dataclasses.asdict(ticket) | {"old_id": old_id})
+    return Receipt(str(old_id), "queued")
+
+
+def _answer(submission: Submission) -> str:
+    return orjson.dumps({"receipts": [dataclasses.asdict(r) for r in submission.receipts]}).decode()

@@ -1,0 +1,85 @@
+"""Telling workers that work is due. The row is the truth; this is only the bell, so losing one loses nothing.
+
+Used by the API after a commit. Nothing here runs on a request: one thread rings, at most every 100 ms.
+"""
+
+import threading
+from enum import StrEnum
+
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis import Redis, RedisError
+
+log = structlog.get_logger()
+QUEUE = "triage"
+INTERVAL_S = 0.1
+ENOUGH = 4  # unread bells in the queue after which another one tells nobody anything
+SOCKET = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0}
+
+
+class TaskName(StrEnum):
+    """Every task an API process may ask for by name; `workers/tasks.py` has one function for each."""
+
+    CLASSIFY_DUE = "classify.due"
+
+
+def broker_url(redis_url: str) -> str:
+    """The same Redis in the form that Celery reads: a unix socket has a scheme of its own there."""
+    return redis_url.replace("unix://", "redis+socket://", 1)
+
+
+def celery_app(redis_url: str) -> Celery:
+    """A Celery application that publishes JSON, keeps no results, and never waits long for Redis."""
+    app = Celery("triage", broker=broker_url(redis_url), set_as_current=False)
+    app.conf.update(
+        task_default_queue=QUEUE,
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        broker_transport_options=dict(SOCKET),
+        broker_connection_timeout=2.0,
+        broker_connection_max_retries=None,
+        broker_connection_retry_on_startup=True,
+    )
+    return app
+
+
+class Bell:
+    """Rings for work from a thread of its own; `ring()` only sets a flag and never blocks or raises."""
+
+    def __init__(self, redis_url: str):
+        self.app = celery_app(redis_url)
+        self.redis = Redis.from_url(redis_url, **SOCKET)
+        self.wanted = threading.Event()
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="bell", daemon=True)
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def ring(self) -> None:
+        self.wanted.set()
+
+    def stop(self) -> None:
+        """Ends the thread after a last ring; waits no longer than a frozen Redis can hold one."""
+        self.stopped.set()
+        self.wanted.set()
+        self.thread.join(timeout=3 * SOCKET["socket_timeout"])
+        self.redis.close()
+        self.app.close()
+
+    def _run(self) -> None:
+        while not self.stopped.is_set():
+            self.wanted.wait()
+            self.wanted.clear()
+            self._publish()
+            self.stopped.wait(INTERVAL_S)
+
+    def _publish(self) -> None:
+        try:
+            if self.redis.llen(QUEUE) < ENOUGH:
+                self.app.send_task(TaskName.CLASSIFY_DUE, queue=QUEUE, retry=False)
+        except (RedisError, OperationalError, OSError) as error:
+            # Workers look by themselves every few seconds, so the ticket is only later, not lost.
+            log.warning("redis.away", error=type(error).__name__)

@@ -1,0 +1,148 @@
+"""Settings: the environment (and `.env`) for what differs between machines, one triage.yaml for everything else.
+
+Read once at every start. A wrong or unknown setting raises ConfigError with a sentence that names it.
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.errors import ConfigError
+
+PREFIX = "TRIAGE_"
+DEMO_LLMS = Path(__file__).resolve().parent.parent / "models" / "llm" / "demo"
+
+
+class Settings(BaseSettings):
+    """What differs between machines. Each field is an environment variable with the prefix TRIAGE_."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = Field(None, description="Postgres; unset: an embedded one is run")
+    redis_url: SecretStr | None = Field(None, description="Redis; unset: an embedded one is run")
+    config: Path = Field(Path("triage.yaml"), description="the configuration file")
+    data_dir: Path = Field(Path(".triage"), description="where the embedded servers keep their data")
+    host: str = Field("127.0.0.1", description="address the API listens on")
+    port: int = Field(8080, ge=0, le=65535, description="port the API listens on")
+    public_url: str = Field("", description="address people reach the API under; empty: http://HOST:PORT")
+    api_key: SecretStr | None = Field(None, description="the key our own client commands use")
+    max_ticket_bytes: int = Field(1 << 20, ge=1024, description="largest ticket accepted")
+    max_request_bytes: int = Field(16 << 20, ge=1024, description="largest request accepted")
+    queue_limit: int = Field(100_000, ge=1, description="tickets that may wait before new ones get 429")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line logged")
+    log_format: Literal["console", "json"] = Field("console", description="form of a log line")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineConfig(_Strict):
+    """One way to reach language models. This version runs `llamacpp`, llama.cpp inside the worker."""
+
+    kind: Literal["llamacpp"]
+    parallel: Annotated[int, Field(ge=1, le=64)] = 4
+
+
+class LlmConfig(_Strict):
+    """Weights on an engine: a path to a GGUF beside its card, or `demo:primary`, `demo:fallback`."""
+
+    engine: str
+    model: str
+
+
+class PolicyConfig(_Strict):
+    """Who is asked first, who when that one is not sure, and how the two answers become one."""
+
+    primary: str
+    fallback: str | None = None
+    escalate_below: Annotated[float, Field(ge=0, le=1)] = 0.80
+    combine: Literal["average", "replace"] = "average"
+    shadow_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class Config(_Strict):
+    """triage.yaml."""
+
+    taxonomy: Path = Path("taxonomy.yaml")
+    engines: dict[str, EngineConfig]
+    llms: dict[str, LlmConfig]
+    policy: PolicyConfig
+    connections: list[dict[str, Any]] = []
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Config":
+        for name, llm in self.llms.items():
+            if llm.engine not in self.engines:
+                raise ValueError(f"llms.{name}.engine is {llm.engine!r}, which is not under engines")
+        for role in ("primary", "fallback"):
+            name = getattr(self.policy, role)
+            if name is not None and name not in self.llms:
+                raise ValueError(f"policy.{role} is {name!r}, which is not under llms")
+        if self.policy.primary == self.policy.fallback:
+            raise ValueError("policy.fallback must be another llm than policy.primary")
+        return self
+
+
+class Loaded(_Strict):
+    """Everything read: settings, config, and the folder relative paths in triage.yaml start from."""
+
+    settings: Settings
+    config: Config
+    folder: Path
+
+    @cached_property
+    def taxonomy_path(self) -> Path:
+        return self.folder / self.config.taxonomy
+
+    def model_path(self, llm: str) -> Path:
+        """The GGUF of an llm."""
+        model = self.config.llms[llm].model
+        if model.startswith("demo:"):
+            return DEMO_LLMS / f"{model.removeprefix('demo:')}.gguf"
+        return self.folder / model
+
+
+def settings(**overrides: Any) -> Settings:
+    """Settings from environment and `.env`; arguments that are not None win."""
+    _refuse_unknown_names()
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper()
+        raise ConfigError(f"The setting {name} is wrong: {first['msg']}.") from None
+
+
+def load(**overrides: Any) -> Loaded:
+    """Settings and triage.yaml."""
+    found = settings(**overrides)
+    return Loaded(settings=found, config=read_config(found.config), folder=found.config.resolve().parent)
+
+
+def read_config(path: Path) -> Config:
+    """triage.yaml; raises ConfigError naming file and key."""
+    try:
+        return Config.model_validate(yaml.safe_load(path.read_text("utf-8")))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); run triage init or set TRIAGE_CONFIG.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the document"
+        raise ConfigError(f"{path} is wrong at {place}: {first['msg'].removeprefix('Value error, ')}.") from None
+
+
+def _refuse_unknown_names() -> None:
+    given = {name.upper() for name in (*os.environ, *dotenv_values(".env")) if name.upper().startswith(PREFIX)}
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = sorted(name for name in given - known if not name.startswith("TRIAGE_TEST_"))
+    if unknown:
+        raise ConfigError(f"Unknown setting {', '.join(unknown)}; the README lists all of them.")

@@ -1,0 +1,96 @@
+"""Two opinions -> one decision: when to ask the fallback, how to join the answers, what to do with the result. Pure."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.llm.answer import Answer
+from models.taxonomy import OTHER, TaxonomyField
+from service.settings import PolicyConfig
+
+MASS_FLOOR = 0.9  # an llm that puts less than this on the labels together did not understand the question
+SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A triage before it has a ticket. `reason` says why the action is what it is."""
+
+    label: str | None
+    confidence: float | None
+    calibrated: bool
+    decided_by: str
+    llms: list[str]
+    action: str
+    reason: str
+    alternatives: list[dict[str, Any]]
+
+
+EMPTY = Decision(None, None, False, "rule", [], "review", "empty", [])
+"""Nothing was left of the text after cleaning."""
+
+
+def escalates(primary: Answer, policy: PolicyConfig) -> bool:
+    """Whether the fallback is asked because the primary is not sure enough."""
+    return policy.fallback is not None and primary.confidence < policy.escalate_below
+
+
+def decide(primary: Answer, fallback: Answer | None, policy: PolicyConfig, field: TaxonomyField) -> Decision:
+    """The decision from the primary's answer, and from the fallback's if the ticket was escalated and it answered.
+
+    A shadow answer must not be passed. An escalated decision is uncalibrated: each llm's temperature was fitted on all
+    tickets, and these are only the hard ones.
+    """
+    scores, llms = _joined(primary, fallback, policy)
+    ranked = sorted(scores, key=scores.__getitem__, reverse=True)
+    label, confidence = ranked[0], scores[ranked[0]]
+    calibrated = primary.calibrated and not escalates(primary, policy)
+    action, reason = _action(label, confidence, calibrated, primary.label_mass, policy, field)
+    if escalates(primary, policy):
+        reason = "escalated" if fallback is not None else "escalated_without_fallback"
+    rest = [{"label": name, "confidence": scores[name]} for name in ranked[1 : 1 + SHOWN]]
+    return Decision(label, confidence, calibrated, "cascade", llms, action, reason, rest)
+
+
+def average(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+    """The geometric mean of two distributions over the same labels, normalised: softmax of the mean log p.
+
+    Source: logarithmic opinion pool (Genest & Zidek 1986). A label one llm gives no score cannot be averaged: KeyError.
+    """
+    floor = 1e-12
+    means = {label: (math.log(max(p, floor)) + math.log(max(b[label], floor))) / 2 for label, p in a.items()}
+    top = max(means.values())
+    weights = {label: math.exp(value - top) for label, value in means.items()}
+    total = math.fsum(weights.values())
+    return {label: weight / total for label, weight in weights.items()}
+
+
+def _joined(primary: Answer, fallback: Answer | None, policy: PolicyConfig) -> tuple[Mapping[str, float], list[str]]:
+    if fallback is None or policy.fallback is None:
+        return primary.scores, [policy.primary]
+    same = primary.scores.keys() == fallback.scores.keys()
+    if policy.combine == "replace" or not same:
+        return fallback.scores, [policy.fallback]
+    return average(primary.scores, fallback.scores), [policy.primary, policy.fallback]
+
+
+def _action(
+    label: str, confidence: float, calibrated: bool, mass: float, policy: PolicyConfig, field: TaxonomyField
+) -> tuple[str, str]:
+    """Review what is not known well; automate only what the label allows; suggest the rest."""
+    if not calibrated:
+        return "review", "uncalibrated"
+    if label == OTHER:
+        return "review", "other"
+    if confidence < policy.escalate_below:
+        return "review", "low_confidence"
+    found = field.label(label)
+    threshold = found.automate_at if found is not None else None
+    if threshold is None:
+        return "suggest", "no_threshold"
+    return (
+        ("automate", "above_threshold")
+        if confidence >= threshold and mass >= MASS_FLOOR
+        else ("suggest", "below_threshold")
+    )

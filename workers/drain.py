@@ -1,0 +1,123 @@
+"""Claim, classify, record, again, until nothing is due. Called by `runtime`."""
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+import structlog
+from sqlalchemy import Engine
+
+from models import taxonomy
+from models.db import transaction
+from models.errors import EngineDown, EngineError, TriageError, Unavailable
+from service.settings import PolicyConfig
+from workers.claim import Batch, Claimed, claim, give_back, renewed
+from workers.classify import FieldOutcome, classify
+from workers.llms import Llms
+from workers.record import Done, record, reject
+
+log = structlog.get_logger()
+BATCH = 64
+FINISH_S = 10.0
+PAUSE_S = 5.0  # how long tickets rest when an engine is away
+WRITE_TRIES = 5
+
+Scoring = dict["Future[dict[str, FieldOutcome]]", Claimed]
+
+
+class Stopped(TriageError):
+    """The worker is stopping; the ticket was not begun."""
+
+
+class Drain:
+    """One drain at a time in a process; `parallel` tickets are in the engine's hands at once."""
+
+    def __init__(self, database: Engine, llms: Llms, policy: PolicyConfig, parallel: int):
+        self.database, self.llms, self.policy = database, llms, policy
+        self.pool = ThreadPoolExecutor(parallel, thread_name_prefix="classify")
+        self.running = threading.Lock()
+        self.rung = threading.Event()
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        """Works until nothing is due. If another thread drains already, that one looks once more instead."""
+        self.rung.set()
+        while self.rung.is_set() and self.running.acquire(blocking=False):
+            try:
+                self.rung.clear()
+                while not self.stopping.is_set() and self._batch():
+                    pass
+            except Unavailable as error:
+                # Results that could not be written are scored again when their lease has run out.
+                log.warning("drain.postgres_away", error=error.message)
+            finally:
+                self.running.release()
+
+    def stop(self) -> None:
+        """No further claim; what is in the engine's hands may finish for FINISH_S."""
+        self.stopping.set()
+
+    def _batch(self) -> bool:
+        batch = claim(self.database, BATCH)
+        if not batch.tickets:
+            return False
+        with renewed(self.database, batch):
+            with transaction(self.database) as session:
+                version, vocabulary = taxonomy.active(session)
+            futures: Scoring = {self.pool.submit(self._score, vocabulary, ticket): ticket for ticket in batch.tickets}
+            self._wait(futures)
+            return self._settle(batch, version, futures)
+
+    def _score(self, vocabulary: taxonomy.Taxonomy, ticket: Claimed) -> dict[str, FieldOutcome]:
+        if self.stopping.is_set():
+            raise Stopped("the worker is stopping")
+        return classify(self.llms, self.policy, vocabulary, ticket.subject, ticket.body, shadow=ticket.shadow)
+
+    def _wait(self, futures: Scoring) -> None:
+        """Until all are scored, or for FINISH_S after the worker was told to stop."""
+        deadline: float | None = None
+        while wait(futures, timeout=0.2).not_done:
+            if self.stopping.is_set():
+                deadline = deadline or time.monotonic() + FINISH_S
+                if time.monotonic() > deadline:
+                    return
+
+    def _settle(self, batch: Batch, version: int, futures: Scoring) -> bool:
+        """Writes what was scored, counts what was refused, gives the rest back; False when an engine is away."""
+        results: list[Done] = []
+        undone: list[Claimed] = []
+        away: str | None = None
+        for future, ticket in futures.items():
+            error = future.exception() if future.done() else Stopped("not finished in time")
+            if error is None:
+                results.append(Done(ticket, future.result()))
+            elif isinstance(error, EngineError) and not isinstance(error, EngineDown):
+                reject(self.database, batch.lease, ticket, error.message)
+            else:
+                undone.append(ticket)
+                away = away or _why(error)
+        self._record(batch, version, results)
+        ids = [ticket.id for ticket in undone]
+        give_back(self.database, batch, ids, delay_s=PAUSE_S if away else 0.0, error=away)
+        return away is None
+
+    def _record(self, batch: Batch, version: int, results: list[Done]) -> None:
+        for pause in range(WRITE_TRIES):
+            try:
+                written = record(self.database, batch.lease, version, results)
+            except Unavailable:
+                time.sleep(0.1 * 2**pause)
+                continue
+            if written < len(results):
+                log.warning("lease.lost", tickets=len(results) - written)
+            return
+        raise Unavailable("Postgres took none of a batch's results.")
+
+
+def _why(error: BaseException) -> str | None:
+    if isinstance(error, Stopped):
+        return None
+    if isinstance(error, TriageError):
+        return error.message
+    log.error("classify.failed", error=type(error).__name__, exc_info=error)
+    return f"The worker failed with {type(error).__name__}; its log has the details."

@@ -1,0 +1,97 @@
+"""The fenced write: a batch's results become rows in one short transaction, or nothing of a lost lease does.
+
+Called by `drain`. It starts with the lease, so an engine may be asked twice but a result is recorded once.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Engine, Row, insert, text
+from sqlalchemy.orm import Session
+
+from models.db import transaction
+from models.tables import Prediction, Triage
+from workers.claim import Claimed
+from workers.classify import FieldOutcome, Said
+
+ATTEMPTS = 5
+FENCE = text("""
+    UPDATE tickets SET status = 'done', lease_id = NULL, lease_until = NULL, last_error = NULL,
+        done_at = clock_timestamp()
+    WHERE id = ANY(:ids) AND lease_id = :lease
+    RETURNING id, 1000 * extract(epoch FROM claimed_at - queued_at)::float8 AS wait_ms,
+              1000 * extract(epoch FROM done_at - queued_at)::float8 AS time_to_label_ms""")
+REJECT = text("""
+    UPDATE tickets SET lease_id = NULL, lease_until = NULL, attempts = attempts + 1, last_error = :error,
+        status = CASE WHEN attempts + 1 >= :most THEN 'failed' ELSE 'queued' END,
+        due_at = now() + make_interval(secs => least(600, power(2, attempts)))
+    WHERE id = :id AND lease_id = :lease""")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A ticket with its outcome, field by field."""
+
+    ticket: Claimed
+    fields: dict[str, FieldOutcome]
+
+
+def record(engine: Engine, lease: UUID, taxonomy_version: int, results: list[Done]) -> int:
+    """Writes predictions and triages of the tickets that are still ours under this lease; how many those were."""
+    if not results:
+        return 0
+    by_id = {done.ticket.id: done for done in results}
+    with transaction(engine) as session:
+        ours = session.execute(FENCE, {"ids": list(by_id), "lease": lease}).all()
+        _write(session, [(row, by_id[row.id]) for row in ours], taxonomy_version)
+    return len(ours)
+
+
+def reject(engine: Engine, lease: UUID, ticket: Claimed, error: str) -> None:
+    """Counts an attempt against a ticket of ours; at the limit it is `failed`, else it is due again later."""
+    with transaction(engine) as session:
+        session.execute(REJECT, {"id": ticket.id, "lease": lease, "error": error, "most": ATTEMPTS})
+
+
+def _write(session: Session, ours: list[tuple[Row[Any], Done]], taxonomy_version: int) -> None:
+    predictions = [
+        _key(done.ticket, name, taxonomy_version) | _prediction(said)
+        for _, done in ours
+        for name, outcome in done.fields.items()
+        for said in outcome.said
+    ]
+    triages = [
+        _key(done.ticket, name, taxonomy_version) | _triage(row, outcome)
+        for row, done in ours
+        for name, outcome in done.fields.items()
+    ]
+    for table, rows in ((Prediction, predictions), (Triage, triages)):
+        if rows:
+            session.execute(insert(table), rows)
+
+
+def _key(ticket: Claimed, name: str, taxonomy_version: int) -> dict[str, Any]:
+    return {"ticket_id": ticket.id, "run": ticket.run, "field": name, "taxonomy_version": taxonomy_version}
+
+
+def _prediction(said: Said) -> dict[str, Any]:
+    found, times = said.opinion.answer, said.opinion.timings
+    timed = ("slot_ms", "load_ms", "prefill_ms", "decode_ms", "call_ms", "prompt_tokens", "cached_tokens")
+    scored = ("label", "confidence", "raw_confidence", "calibrated", "label_mass", "margin")
+    return {
+        "llm_version_id": said.opinion.version_id,
+        "role": said.role,
+        "reason": said.reason,
+        "scores": dict(found.scores),
+        "scores_complete": found.complete,
+        **{name: getattr(found, name) for name in scored},
+        **{name: getattr(times, name) for name in timed},
+    }
+
+
+def _triage(row: Row[Any], outcome: FieldOutcome) -> dict[str, Any]:
+    decision = outcome.decision
+    names = ("label", "confidence", "calibrated", "decided_by", "llms", "action", "reason", "alternatives")
+    times = {"wait_ms": row.wait_ms, "time_to_label_ms": row.time_to_label_ms}
+    return {name: getattr(decision, name) for name in names} | times

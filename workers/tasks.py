@@ -1,0 +1,15 @@
+"""Celery's side of the work: thin tasks, one for each name in `service.queue.TaskName`."""
+
+from celery import Celery
+
+from service.queue import TaskName
+from workers.runtime import Runtime
+
+
+def register(app: Celery, runtime: Runtime) -> None:
+    """Gives the application its tasks over one runtime."""
+
+    @app.task(name=TaskName.CLASSIFY_DUE)  # type: ignore[untyped-decorator]  # celery has no types
+    def classify_due() -> None:
+        """Work is due: which, only the table knows."""
+        runtime.work()
