@@ -1,0 +1,48 @@
+"""A card's JSON and an evaluation's figures -> the model card in Markdown. Called by evaluate.py."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# tests/engines/test_parity.py holds the demo llms to this.
+PARITY = 0.02
+TEMPLATE = Path(__file__).with_name("modelcard.template")
+
+
+def markdown(role: str, size: int, card: Mapping[str, Any], own: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
+    """The card of a GGUF of `size` bytes: `own` as evaluate gives it, `pair` as compare does."""
+    fields = {"role": role, "size": size, "parity": PARITY, **_made(card), **_measured(own), **pair}
+    return TEMPLATE.read_text(encoding="utf-8").format(**fields)
+
+
+def _made(card: Mapping[str, Any]) -> dict[str, Any]:
+    training = card["training"]
+    chosen = {f"choose_{field}": share for field, share in training["choose_accuracy"].items()}
+    temperature = card["calibration"]["category"]["temperature"]
+    own = {key: card[key] for key in ("name", "digest", "prompt_version")}
+    flat = {key: training[key] for key in ("parameters", "seed", "seconds", "note")}
+    return (
+        own | flat | chosen | {"temperature": temperature} | training["shape"] | training["recipe"] | training["rows"]
+    )
+
+
+def _measured(own: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = own["ece_interval"]
+    return {
+        "accuracy": _share(own["category"]),
+        "intent": _share(own["intent"]),
+        "called_other": _share(own["called_other"]),
+        "ece": own["ece"],
+        "ece_low": low,
+        "ece_high": high,
+        "null": own["ece_null_mean"],
+        "excess": own["ece"] - own["ece_null_mean"],
+        "threshold": own["threshold"],
+        "caught": _share(own["outside_caught"]),
+        "outside_other": _share(own["outside_called_other"]),
+        "kept": _share(own["kept"]),
+    }
+
+
+def _share(figure: Sequence[float]) -> str:
+    return "{:.3f} ({:.3f} to {:.3f})".format(*figure)

@@ -1,0 +1,126 @@
+"""Trains one demo llm: `python -m models.llm.finetune.tiny --data DIR --shape primary|fallback`. Run by a person.
+
+Writes {shape}.gguf and its card {shape}.json into models/llm/demo, or --out. Reads no dev row: that is evaluate.py's.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from models.llm.card import Calibration, sha256
+from models.llm.codes import assign
+from models.llm.finetune import dataset, training, vocabulary
+from models.llm.finetune.calibrate import fit_temperature
+from models.llm.finetune.export import write_gguf
+from models.llm.finetune.network import Shape, TinyLlm
+from models.llm.finetune.reading import Reading, accuracy, read
+from models.llm.finetune.training import Recipe
+from models.llm.prompt import render
+
+DEMO = Path(__file__).parents[1] / "demo"
+PROMPT = "tuned-1"
+Codes = dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One llm: its shape and how it learns, both picked on the choose rows; `note` goes into its card."""
+
+    shape: Shape
+    recipe: Recipe
+    note: str = ""
+
+
+PLANS = {
+    "primary": Plan(Shape(512, 32, 1, 1, 1, 64), Recipe(epochs=4)),
+    "fallback": Plan(Shape(2048, 256, 2, 4, 2, 512), Recipe(epochs=8)),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with banking77/ and clinc150/")
+    parser.add_argument("--shape", choices=PLANS, required=True)
+    parser.add_argument("--out", type=Path, default=DEMO)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    build(given.data, given.shape, given.out, given.seed)
+
+
+def build(data: Path, name: str, out: Path, seed: int) -> None:
+    """Trains, exports, and from the exported file on measures: what is calibrated is what serves."""
+    started = time.perf_counter()
+    parts, codes = dataset.training(data), assign(dataset.labels(data))
+    _train(PLANS[name], parts["fit"], codes, seed, out / f"{name}.gguf", name)
+    seconds = round(time.perf_counter() - started)
+    reading = read(out / f"{name}.gguf", codes, PROMPT)
+    card = _card(name, out / f"{name}.gguf", codes, reading, parts["calibrate"])
+    card["training"] = _history(PLANS[name], seed, seconds, parts, reading)
+    (out / f"{name}.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(card["training"], indent=1))  # noqa: T201 - the command's result
+
+
+def _train(plan: Plan, fit: list[dataset.Example], codes: Codes, seed: int, gguf: Path, name: str) -> None:
+    every_code = [code for labels in codes.values() for code in labels.values()]
+    prompts = (render(example.text, field, PROMPT) for example in fit for field in example.labels)
+    tokenizer = vocabulary.train(prompts, every_code, plan.shape.vocab)
+    torch.manual_seed(seed)
+    network = TinyLlm(plan.shape, tokenizer.get_vocab_size(), plan.recipe.dropout)
+    items = training.items(fit, codes, tokenizer, PROMPT)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task(name, total=training.steps(items, plan.recipe))
+        training.fit(
+            network, items, plan.recipe, seed, lambda loss: progress.update(task, advance=1, description=f"{loss:.3f}")
+        )
+    write_gguf(gguf, f"triage-tiny-{name}", network, tokenizer)
+
+
+def _card(
+    name: str, gguf: Path, codes: Codes, reading: Reading, calibrate: Sequence[dataset.Example]
+) -> dict[str, Any]:
+    digest = sha256(gguf)
+    fits = {field: _fit(reading, field, calibrate, f"{digest[:8]}-{field}") for field in codes}
+    return {
+        "name": f"tiny-{name}",
+        "digest": digest,
+        "family": "tiny",
+        "prompt_version": PROMPT,
+        "demo": True,
+        "calibration": {field: asdict(fit) for field, fit in fits.items()},
+        "codes": codes,
+    }
+
+
+def _fit(reading: Reading, field: str, examples: Sequence[dataset.Example], name: str) -> Calibration:
+    logprobs, right = reading.of(field, examples)
+    return fit_temperature(logprobs, right, name)
+
+
+def _history(
+    plan: Plan, seed: int, seconds: int, parts: dict[str, list[dataset.Example]], reading: Reading
+) -> dict[str, Any]:
+    inside = [example for example in parts["choose"] if "intent" in example.labels]
+    return {
+        "parameters": reading.parameters,
+        "shape": asdict(plan.shape),
+        "recipe": asdict(plan.recipe),
+        "seed": seed,
+        "seconds": seconds,
+        "note": plan.note,
+        "rows": {part: len(examples) for part, examples in parts.items()},
+        "choose_accuracy": {field: accuracy(reading, field, inside) for field in ("category", "intent")},
+    }
+
+
+if __name__ == "__main__":
+    main()
