@@ -17,7 +17,7 @@ from models.llm.card import Card, load_card
 from models.llm.prompt import render
 from models.tables import LlmVersion
 from models.taxonomy import TaxonomyField
-from service.settings import Loaded
+from service.settings import Loaded, PolicyConfig
 from workers.engines.base import Engine, Timings
 from workers.engines.llamacpp import LlamaCpp
 
@@ -72,10 +72,10 @@ class Llm:
 class Llms:
     """All llms of the policy, each behind its engine; `load` may be called again and again until all are there."""
 
-    def __init__(self, loaded: Loaded, sockets: Path):
-        policy = loaded.config.policy
+    def __init__(self, loaded: Loaded, policy: PolicyConfig, sockets: Path):
         engines = {name: LlamaCpp(sockets, parallel=e.parallel) for name, e in loaded.config.engines.items()}
         self.engines: list[Engine] = list(engines.values())
+        self.parallel = max(engine.parallel for engine in self.engines)
         wanted = [name for name in (policy.primary, policy.fallback) if name is not None]
         self.all = {n: Llm(n, loaded.model_path(n), engines[loaded.config.llms[n].engine]) for n in wanted}
 

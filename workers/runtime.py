@@ -33,11 +33,10 @@ class Runtime:
         url = loaded.settings.database_url
         if url is None:
             raise ConfigError("Set TRIAGE_DATABASE_URL and TRIAGE_REDIS_URL, or run everything at once with triage up.")
-        parallel = max(engine.parallel for engine in loaded.config.engines.values())
         self.id = new_id()
         self.database = make_engine(url.get_secret_value())
-        self.llms = Llms(loaded, sockets)
-        self.drain = Drain(self.database, self.llms, loaded.config.policy, parallel)
+        self.llms = Llms(loaded, loaded.config.policy, sockets)
+        self.drain = Drain(self.database, self.llms, loaded.config.policy, self.llms.parallel)
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._look, name="look", daemon=True)
         self.last_beat = 0.0

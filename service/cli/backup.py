@@ -1,0 +1,70 @@
+"""backup and restore: everything in Postgres as one file, by Postgres's own pg_dump and pg_restore."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy import func, select
+
+import migrations
+from models.db import database_url as parse
+from models.errors import ConfigError, ServerError
+from models.tables import Ticket
+from service import settings
+from service.binaries import postgres_program
+from service.cli.common import DataDir, database_url, one_transaction, say
+
+File = Annotated[Path, typer.Argument(help="The backup file")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(backup)
+    app.command()(restore)
+
+
+def backup(file: File, data_dir: DataDir = None) -> None:
+    """Writes the whole store to a file that only this user can read, while the service runs on."""
+    if file.exists():
+        raise ConfigError(f"{file} exists already: choose another name.")
+    url = database_url(settings.settings(data_dir=data_dir))
+    part = file.with_name(file.name + ".part")
+    part.unlink(missing_ok=True)
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL, 0o600))
+    _run(url, "pg_dump", "--format=custom", f"--file={part}")
+    part.replace(file)
+    say(f"Wrote {file} ({file.stat().st_size:,} bytes). It holds ticket texts: keep it as safe as the tickets.")
+
+
+def restore(
+    file: File,
+    data_dir: DataDir = None,
+    replace: Annotated[bool, typer.Option(help="Replace the tickets that are in the store now")] = False,
+) -> None:
+    """Puts a backup back, all of it or nothing, and brings it to this version's schema."""
+    if not file.is_file():
+        raise ConfigError(f"There is no file {file}.")
+    url = database_url(settings.settings(data_dir=data_dir))
+    with one_transaction(url) as session:
+        tickets = session.scalar(select(func.count()).select_from(Ticket)) or 0
+    if tickets and not replace:
+        raise ConfigError(f"The store holds {tickets} tickets: back them up, then say --replace to overwrite them.")
+    _run(
+        url, "pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error", str(file)
+    )
+    migrations.upgrade(url)
+    say(f"Restored {file}.")
+
+
+def _run(url: str, program: str, *arguments: str) -> None:
+    """Runs one of Postgres's programs on the store; the password goes by the environment, which others cannot list."""
+    parsed = parse(url)
+    address = parsed.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+    password = {"PGPASSWORD": parsed.password} if parsed.password else {}
+    command = [postgres_program(program), f"--dbname={address}", *arguments]
+    environment = {**os.environ, **password}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 (no shell)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise ServerError(f"{program} failed: {last}")

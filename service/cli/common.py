@@ -1,0 +1,79 @@
+"""What several commands share: options, the store of a running `up`, printing. Imported by the command groups only."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from sqlalchemy.orm import Session
+
+from models.db import make_engine, transaction
+from models.errors import ServerError
+from service import embedded, settings
+
+DataDir = Annotated[
+    Path | None, typer.Option(help="Where the embedded servers keep their data [default: .triage, TRIAGE_DATA_DIR]")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+# Without a terminal rich assumes 80 columns, which breaks tables in logs.
+screen = Console(width=None if sys.stdout.isatty() else 120)
+notes = Console(stderr=True)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]+")
+
+
+def say(sentence: str) -> None:
+    """Progress for people: on stderr, so that what a command prints can be piped."""
+    notes.print(sentence, style="dim", highlight=False, markup=False)
+
+
+def visible(text: str) -> str:
+    """Text from a ticket without what could move a terminal's cursor or hide words."""
+    return _CONTROL.sub(" ", text)
+
+
+def print_json(value: Any) -> None:
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def database_url(found: settings.Settings) -> str:
+    """The database of the settings, else that of a running `up`; raises ServerError when neither is there."""
+    if found.database_url is not None:
+        return found.database_url.get_secret_value()
+    urls = embedded.running(found.data_dir)
+    if urls is None:
+        raise ServerError(
+            f"No Triage is running on {found.data_dir}: start triage up first, or set TRIAGE_DATABASE_URL."
+        )
+    return urls.database_url
+
+
+@contextmanager
+def one_transaction(url: str) -> Iterator[Session]:
+    """A connection and a transaction for one command."""
+    engine = make_engine(url, pool_size=1, statement_timeout_s=600)
+    try:
+        with transaction(engine) as session:
+            yield session
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def store(data_dir: Path | None) -> Iterator[Session]:
+    """A transaction in the store that the settings or a running `up` name."""
+    with one_transaction(database_url(settings.settings(data_dir=data_dir))) as session:
+        yield session
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file that only this user can read, from its first byte on."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)

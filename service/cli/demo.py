@@ -1,0 +1,170 @@
+"""demo: the whole service on real tickets, with its own data folder, port and configuration."""
+
+import os
+import shutil
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.progress import Progress
+
+import migrations
+from models.errors import TriageError
+from service import settings, supervisor
+from service.cli import demo_tables, ticketfile
+from service.cli.common import notes, say
+from service.cli.running import address, first_key, plan, prepare
+from service.settings import DEMO_LLMS, Loaded
+
+FOLDER = Path(".triage-demo")
+OLLAMA = "http://127.0.0.1:11434"
+BATCH = 100
+LOAD_S, WORK_S = 120, 600
+EXTERNAL = ("TRIAGE_DATABASE_URL", "TRIAGE_REDIS_URL", "TRIAGE_CONFIG", "TRIAGE_DATA_DIR", "TRIAGE_PUBLIC_URL")
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(demo)
+
+
+def demo(
+    tickets: Annotated[int, typer.Option(min=1, max=1000, help="How many of the shipped tickets to post")] = 1000,
+    leave: Annotated[bool, typer.Option("--exit", help="End when the results are printed, on a terminal too")] = False,
+) -> None:
+    """Runs the service on real tickets, prints what came of them, and on a terminal stays up until Ctrl-C."""
+    stay = not leave and sys.stdout.isatty() and not os.environ.get("CI")
+    loaded = _own_settings()
+    rows = list(ticketfile.read(DEMO_LLMS / "tickets.jsonl"))[:tickets]
+    say("Starting Postgres, Redis, the API and a worker ...")
+    supervisor.run(
+        plan(loaded, prepare=_from_zero, log_dir=FOLDER / "log"), say, lambda up: _job(up, loaded, rows, stay)
+    )
+
+
+def _own_settings() -> Loaded:
+    """The demo's own configuration: nothing of the user's is read or touched, except how logs look."""
+    for name in EXTERNAL:
+        os.environ.pop(name, None)
+    FOLDER.mkdir(mode=0o700, exist_ok=True)
+    for name in ("triage.yaml", "taxonomy.yaml"):
+        shutil.copyfile(DEMO_LLMS / name, FOLDER / name)
+    return settings.load(config=FOLDER / "triage.yaml", data_dir=FOLDER, host="127.0.0.1", port=_free_port())
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _from_zero(loaded: Loaded, url: str) -> None:
+    """Every demo starts with an empty database, so that its figures are this run's alone."""
+    if migrations.current(url) is not None:
+        migrations.downgrade(url, "base")
+    prepare(loaded, url)
+    first_key(loaded, url)
+
+
+def _job(up: supervisor.Service, loaded: Loaded, rows: list[dict[str, Any]], stay: bool) -> None:
+    key = (FOLDER / "key").read_text().strip()
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=address(loaded), headers=headers, timeout=30, trust_env=False) as client:
+        _Demo(up, client, rows).run()
+    demo_tables.show_curl(address(loaded), FOLDER / "key", stay)
+    _say_about_ollama()
+    if stay:
+        say("The service stays up: press Ctrl-C to end it.")
+        up.watch()
+
+
+@dataclass
+class _Demo:
+    """One pass of the shipped tickets through a running service, over HTTP as a helpdesk would do it."""
+
+    up: supervisor.Service
+    client: httpx.Client
+    rows: list[dict[str, Any]]
+
+    def run(self) -> None:
+        with Progress(console=notes, transient=True) as bars:
+            self._until_ready(bars)
+            ids = self._post(bars)
+            self._until_done(bars)
+            self._judge(bars, ids)
+            found = self._read(bars, ids)
+        report = self._get("/v1/report")
+        demo_tables.show(found, report, self._get("/v1/llms")["items"])
+
+    def _until_ready(self, bars: Progress) -> None:
+        task = bars.add_task("Loading the llms", total=None)
+        self._poll(LOAD_S, "The worker did not become ready", lambda: self._get("/readyz")["status"] == "ok")
+        bars.remove_task(task)
+
+    def _post(self, bars: Progress) -> list[str]:
+        """Posts the tickets in batches, without their labels; their ids in order."""
+        ids: list[str] = []
+        for start in bars.track(range(0, len(self.rows), BATCH), description="Posting tickets"):
+            part = [_as_posted(row) for row in self.rows[start : start + BATCH]]
+            answer = self._send("/v1/tickets/batch", {"tickets": part})
+            ids += [item["id"] for item in answer["items"]]
+        return ids
+
+    def _until_done(self, bars: Progress) -> None:
+        task = bars.add_task("Classifying", total=len(self.rows))
+
+        def done() -> bool:
+            counts = self._get("/v1/report")["tickets"]
+            bars.update(task, completed=counts["done"] + counts["failed"])
+            return bool(counts["done"] + counts["failed"] >= len(self.rows))
+
+        self._poll(WORK_S, "The tickets were not classified", done)
+
+    def _judge(self, bars: Progress, ids: list[str]) -> None:
+        """Posts the data set's labels as verdicts."""
+        pairs = list(zip(ids, self.rows, strict=True))
+        for ticket_id, row in bars.track(pairs, description="Posting the true labels"):
+            verdict = {"field": "category", "label": row["label"]["category"], "source": "dataset"}
+            self._send(f"/v1/tickets/{ticket_id}/verdicts", verdict)
+
+    def _read(self, bars: Progress, ids: list[str]) -> list[dict[str, Any]]:
+        return [self._get(f"/v1/tickets/{ticket_id}") for ticket_id in bars.track(ids, description="Reading results")]
+
+    def _poll(self, seconds: float, complaint: str, ready: Any) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            self.up.check()
+            if time.monotonic() > deadline:
+                raise TriageError(f"{complaint} within {seconds:.0f} s; see {FOLDER / 'log'}.")
+            time.sleep(0.2)
+
+    def _get(self, path: str) -> Any:
+        return self._answer(self.client.get(path))
+
+    def _send(self, path: str, body: dict[str, Any]) -> Any:
+        return self._answer(self.client.post(path, json=body))
+
+    def _answer(self, response: httpx.Response) -> Any:
+        if response.is_error:
+            raise TriageError(f"The service answered {response.status_code}: {response.text[:200]}")
+        return response.json()
+
+
+def _as_posted(row: dict[str, Any]) -> dict[str, Any]:
+    given = {"external_id": row["id"], "body": row["body"], "language": row.get("language", "en"), "source": "demo"}
+    return given | ({"subject": row["subject"]} if row.get("subject") else {})
+
+
+def _say_about_ollama() -> None:
+    try:
+        version = httpx.get(f"{OLLAMA}/api/version", timeout=1, trust_env=False).json().get("version", "?")
+    except (httpx.HTTPError, ValueError):
+        say("No Ollama answers on this machine; the demo's llms ran in llama.cpp inside the worker.")
+    else:
+        say(
+            f"An Ollama {version} answers on this machine, which this release does not use yet; llama.cpp did the work."
+        )

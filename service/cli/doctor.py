@@ -1,0 +1,135 @@
+"""doctor: what is configured, reachable and warm; each failing line says what to do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import httpx
+import typer
+from redis import Redis, RedisError
+from rich.table import Table
+from sqlalchemy import text
+
+import migrations
+from models import taxonomy
+from models.errors import TriageError
+from models.llm.card import load_card
+from service import embedded, settings
+from service.cli.common import DataDir, Json, database_url, one_transaction, print_json, screen
+from service.helpdesks import build_all
+from service.queue import SOCKET
+from service.settings import PREFIX, Loaded, Settings, connection_secrets
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that was looked at."""
+
+    what: str
+    ok: bool
+    says: str
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(doctor)
+
+
+def doctor(data_dir: DataDir = None, json: Json = False) -> None:
+    """Looks at everything the service needs; exit 1 if anything fails."""
+    lines = examine(data_dir)
+    if json:
+        print_json([vars(line) for line in lines])
+    else:
+        table = Table("", "what", "says")
+        for line in lines:
+            table.add_row("ok" if line.ok else "FAIL", line.what, line.says, style=None if line.ok else "bold red")
+        screen.print(table)
+        screen.print(settings_table(settings.settings(data_dir=data_dir)))
+    if not all(line.ok for line in lines):
+        raise typer.Exit(1)
+
+
+def examine(data_dir: Any) -> list[Line]:
+    """Every check; the later ones only if the configuration could be read."""
+    try:
+        loaded = settings.load(data_dir=data_dir)
+    except TriageError as error:
+        return [Line("configuration", False, error.message)]
+    checks: dict[str, Callable[[Loaded], str]] = {
+        "taxonomy": _taxonomy,
+        "connections": _connections,
+        **{f"llm {name}": partial(_llm, name) for name in loaded.config.llms},
+        "Postgres": _postgres,
+        "Redis": _redis,
+        "API": _api,
+    }
+    return [Line("configuration", True, str(loaded.settings.config)), *(_try(w, c, loaded) for w, c in checks.items())]
+
+
+def _try(what: str, check: Callable[[Loaded], str], loaded: Loaded) -> Line:
+    try:
+        return Line(what, True, check(loaded))
+    except TriageError as error:
+        return Line(what, False, error.message)
+
+
+def _taxonomy(loaded: Loaded) -> str:
+    found = taxonomy.load(loaded.taxonomy_path)
+    return ", ".join(f"{name}: {len(field.labels)} labels" for name, field in found.fields_.items())
+
+
+def _connections(loaded: Loaded) -> str:
+    return ", ".join(build_all(loaded.config.connections, connection_secrets())) or "none"
+
+
+def _llm(name: str, loaded: Loaded) -> str:
+    card = load_card(loaded.model_path(name))
+    return f"{card.path.name}, SHA-256 {card.digest[:12]}, prompt {card.prompt_version}" + (
+        ", a demo" if card.demo else ""
+    )
+
+
+def _postgres(loaded: Loaded) -> str:
+    url = database_url(loaded.settings)
+    with one_transaction(url) as session:
+        version = session.scalar(text("SHOW server_version"))
+    found, wanted = migrations.current(url), migrations.head()
+    if found != wanted:
+        raise TriageError(f"The database is at schema {found}, this version needs {wanted}: run triage migrate.")
+    return f"Postgres {version}, schema {found}"
+
+
+def _redis(loaded: Loaded) -> str:
+    found, urls = loaded.settings.redis_url, embedded.running(loaded.settings.data_dir)
+    url = found.get_secret_value() if found else urls.redis_url if urls else None
+    if url is None:
+        raise TriageError("No embedded Redis is running: start triage up, or set TRIAGE_REDIS_URL.")
+    try:
+        client: Any = Redis.from_url(url, **SOCKET)
+        return f"Redis {client.info('server')['redis_version']}"
+    except (RedisError, OSError):
+        raise TriageError(
+            "Redis does not answer: tickets are still taken, each classified a few seconds later."
+        ) from None
+
+
+def _api(loaded: Loaded) -> str:
+    url = f"http://{loaded.settings.host}:{loaded.settings.port}/readyz"
+    try:
+        found = httpx.get(url, timeout=5, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
+        raise TriageError(f"No Triage answers at {url}: start triage up.") from None
+    if found.get("status") != "ok":
+        raise TriageError(" ".join(found.get("missing", [])) or "The service at this port is not Triage.")
+    return f"ready at {url.removesuffix('/readyz')}"
+
+
+def settings_table(found: Settings) -> Table:
+    """All settings with their values; secrets only as set or not."""
+    table = Table("setting", "value", "what it is", title="Settings")
+    for name, field in Settings.model_fields.items():
+        value = getattr(found, name)
+        shown = "" if value is None else str(value)
+        table.add_row(PREFIX + name.upper(), shown, field.description or "")
+    return table

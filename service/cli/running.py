@@ -1,0 +1,134 @@
+"""up, serve, worker, migrate: the commands that run the service."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+from sqlalchemy import select
+
+import migrations
+from models import taxonomy
+from models.errors import ConfigError
+from models.tables import ApiKey
+from service import settings, supervisor
+from service.auth import Scope, create_key
+from service.cli.common import DataDir, database_url, one_transaction, say, write_private
+from service.logs import configure
+from service.settings import Loaded
+
+TRIAGE = [sys.executable, "-m", "service.cli"]
+Host = Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1, TRIAGE_HOST]")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on [default: 8080, TRIAGE_PORT]")]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (up, serve, worker, migrate):
+        app.command()(command)
+
+
+def up(data_dir: DataDir = None, host: Host = None, port: Port = None) -> None:
+    """Runs everything on this machine until Ctrl-C: Postgres and Redis unless their URLs are set, API and worker."""
+    loaded = settings.load(data_dir=data_dir, host=host, port=port)
+    supervisor.run(plan(loaded, _prepare_with_key), say, lambda service: _watch(service, loaded))
+
+
+def _watch(service: supervisor.Service, loaded: Loaded) -> None:
+    say(f"Triage is up: {address(loaded)}  (admin key: {loaded.settings.data_dir / 'key'}; Ctrl-C stops)")
+    service.watch()
+
+
+def plan(loaded: Loaded, prepare: Callable[[Loaded, str], None], log_dir: Path | None = None) -> supervisor.Plan:
+    """What `up` and `demo` run; `prepare` gets the database ready before the API starts."""
+    found = loaded.settings
+    child = {
+        "TRIAGE_CONFIG": str(found.config.resolve()),
+        "TRIAGE_DATA_DIR": str(found.data_dir.resolve()),
+        "TRIAGE_HOST": found.host,
+        "TRIAGE_PORT": str(found.port),
+        "TRIAGE_LOG_LEVEL": found.log_level,
+        "TRIAGE_LOG_FORMAT": found.log_format,
+    }
+    return supervisor.Plan(
+        data_dir=found.data_dir,
+        api=[*TRIAGE, "serve"],
+        worker=[*TRIAGE, "worker"],
+        migrate=lambda url: prepare(loaded, url),
+        ready=lambda: answers(loaded),
+        env=child,
+        database_url=found.database_url.get_secret_value() if found.database_url else None,
+        redis_url=found.redis_url.get_secret_value() if found.redis_url else None,
+        log_dir=log_dir,
+    )
+
+
+def _prepare_with_key(loaded: Loaded, url: str) -> None:
+    prepare(loaded, url)
+    first_key(loaded, url)
+
+
+def address(loaded: Loaded) -> str:
+    """Where people reach the API."""
+    return loaded.settings.public_url or f"http://{loaded.settings.host}:{loaded.settings.port}"
+
+
+def answers(loaded: Loaded) -> bool:
+    """Whether the API answers at all; a worker may still be loading."""
+    try:
+        url = f"http://{loaded.settings.host}:{loaded.settings.port}/readyz"
+        return httpx.get(url, timeout=2, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def prepare(loaded: Loaded, url: str) -> None:
+    """Migrates, and stores a changed taxonomy as the next version."""
+    say("Bringing the database schema up to date ...")
+    migrations.upgrade(url)
+    with one_transaction(url) as session:
+        version, is_new = taxonomy.store(session, taxonomy.load(loaded.taxonomy_path))
+    if is_new:
+        say(f"Stored {loaded.taxonomy_path.name} as taxonomy version {version}.")
+
+
+def first_key(loaded: Loaded, url: str) -> None:
+    """When there is no key at all, makes one that may do everything and writes it where only this user can read it."""
+    with one_transaction(url) as session:
+        if session.scalars(select(ApiKey.id).limit(1)).first() is None:
+            _, text = create_key(session, "admin", [Scope.ADMIN])
+            write_private(loaded.settings.data_dir / "key", text + "\n")
+
+
+def serve() -> None:
+    """Runs one API process."""
+    from service.app import run  # only this command needs the web server
+
+    loaded = settings.load()
+    configure(loaded.settings)
+    run(loaded, migrations.head())
+
+
+def worker() -> None:
+    """Runs one worker process."""
+    from workers.app import run  # only this command needs engines
+
+    loaded = settings.load()
+    configure(loaded.settings)
+    run(loaded)
+
+
+def migrate(
+    data_dir: DataDir = None,
+    check: Annotated[bool, typer.Option(help="Only say whether the database is at this version's schema")] = False,
+) -> None:
+    """Brings the database to this version's schema and stores a changed taxonomy."""
+    loaded = settings.load(data_dir=data_dir)
+    url = database_url(loaded.settings)
+    if not check:
+        prepare(loaded, url)
+    found, wanted = migrations.current(url), migrations.head()
+    if found != wanted:
+        raise ConfigError(f"The database is at schema {found}, this version needs {wanted}: run triage migrate.")
+    say(f"The database is at schema {found}.")
