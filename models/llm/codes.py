@@ -12,13 +12,21 @@ Codes = Mapping[str, Mapping[str, str]]
 
 
 def assign(labels: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str]]:
-    """field -> label -> code, none used twice: "A".."Z" for fields of at most 26 labels, "Aa".."Zz" for longer ones."""
+    """field -> label -> code, none used twice: "A".."Z" for fields of at most 26 labels, "Aa".."Zz" for longer ones.
+
+    Raises ConfigError when they run out.
+    """
     singles = iter(ascii_uppercase)
     pairs = (upper + lower for upper in ascii_uppercase for lower in ascii_lowercase)
-    return {
+    codes = {
         field: dict(zip(names, singles if len(names) <= len(ascii_uppercase) else pairs, strict=False))
         for field, names in labels.items()
     }
+    if any(len(codes[field]) < len(names) for field, names in labels.items()):
+        raise ConfigError(
+            "There are too many labels: 26 in short fields together and 676 in long ones can have a code."
+        )
+    return codes
 
 
 def resolve(codes: Iterable[str], tokenize: Callable[[str], Sequence[int]]) -> dict[str, int]:

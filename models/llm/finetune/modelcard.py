@@ -17,13 +17,11 @@ def markdown(role: str, size: int, card: Mapping[str, Any], own: Mapping[str, An
 
 def _made(card: Mapping[str, Any]) -> dict[str, Any]:
     training = card["training"]
-    chosen = {f"choose_{field}": share for field, share in training["choose_accuracy"].items()}
-    temperature = card["calibration"]["category"]["temperature"]
-    own = {key: card[key] for key in ("name", "digest", "prompt_version")}
-    flat = {key: training[key] for key in ("parameters", "seed", "seconds", "note")}
-    return (
-        own | flat | chosen | {"temperature": temperature} | training["shape"] | training["recipe"] | training["rows"]
-    )
+    made: dict[str, Any] = {key: card[key] for key in ("name", "digest", "prompt_version")}
+    made |= {key: training[key] for key in ("parameters", "seed", "seconds", "note")}
+    made |= {f"choose_{field}": share for field, share in training["choose_accuracy"].items()}
+    made |= training["shape"] | training["recipe"] | training["rows"]
+    return made | {"temperature": card["calibration"]["category"]["temperature"]}
 
 
 def _measured(own: Mapping[str, Any]) -> dict[str, Any]:
