@@ -17,7 +17,7 @@ from service.intake.depth import Depth
 from service.intake.door import Door
 from service.intake.waiting import Waiting
 from service.queue import Bell
-from service.settings import Loaded
+from service.settings import Loaded, connection_secrets
 
 DRAIN_S = 10
 
@@ -33,7 +33,7 @@ def create_app(loaded: Loaded, schema_head: str) -> FastAPI:
     app.state.conninfo = conninfo(database.get_secret_value())
     app.state.engine = make_engine(database.get_secret_value())
     app.state.keys = Keys(app.state.engine)
-    app.state.connections = build_all(loaded.config.connections)
+    app.state.connections = build_all(loaded.config.connections, connection_secrets())
     app.state.bell = Bell(redis.get_secret_value())
     problems.register(app)
     for room in (tickets_in, tickets, verdicts, catalog, reports, health):
@@ -66,19 +66,25 @@ class _Server(uvicorn.Server):
         await super().shutdown(*args, **kwargs)
 
 
+def server(loaded: Loaded, schema_head: str) -> uvicorn.Server:
+    """The web server with the application in it, not running yet."""
+    found = loaded.settings
+    return _Server(
+        uvicorn.Config(
+            create_app(loaded, schema_head),
+            host=found.host,
+            port=found.port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+    )
+
+
 def run(loaded: Loaded, schema_head: str) -> None:
     """Serves until SIGTERM or SIGINT, then answers what is open and returns."""
-    found = loaded.settings
-    config = uvicorn.Config(
-        create_app(loaded, schema_head),
-        host=found.host,
-        port=found.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=DRAIN_S,
-    )
-    _Server(config).run()
+    server(loaded, schema_head).run()

@@ -140,6 +140,11 @@ def read_config(path: Path) -> Config:
         raise ConfigError(f"{path} is wrong at {place}: {first['msg'].removeprefix('Value error, ')}.") from None
 
 
+def connection_secrets() -> dict[str, str]:
+    """Where connections find the secrets they name: the environment, and below it `.env`."""
+    return {name: value for name, value in dotenv_values(".env").items() if value is not None} | dict(os.environ)
+
+
 def _refuse_unknown_names() -> None:
     given = {name.upper() for name in (*os.environ, *dotenv_values(".env")) if name.upper().startswith(PREFIX)}
     known = {PREFIX + name.upper() for name in Settings.model_fields}

@@ -58,6 +58,12 @@ class Llm:
         found = answer(scores.logprobs, codes, fit.temperature if fit is not None and known else None)
         return Opinion(self.name, found, scores.timings, self.version_id)
 
+    def pin(self, database: Database) -> None:
+        """Gives this exact combination of weights, engine, prompt and calibration its row; raises Unavailable."""
+        assert self.card is not None, "only a loaded llm can be pinned"  # noqa: S101
+        with transaction(database) as session:
+            self.version_id = pin(session, self.card, self.engine)
+
     def _codes(self, card: Card, name: str, labels: TaxonomyField) -> dict[str, str]:
         known = card.codes.get(name, {})
         missing = [label.id for label in labels.labels if label.id not in known]
@@ -95,12 +101,10 @@ class Llms:
         return all(llm.error is None for llm in self.all.values())
 
     def _load(self, llm: Llm, database: Database | None) -> None:
-        card = dataclasses.replace(load_card(llm.path), name=llm.name)
-        llm.engine.load(card)
+        llm.card = dataclasses.replace(load_card(llm.path), name=llm.name)
+        llm.engine.load(llm.card)
         if database is not None:
-            with transaction(database) as session:
-                llm.version_id = pin(session, card, llm.engine)
-        llm.card = card
+            llm.pin(database)
 
     def ready(self) -> bool:
         """Whether any ticket can be classified now: the primary, first of all, is loaded."""

@@ -31,7 +31,7 @@ def show(tickets: list[dict[str, Any]], report: dict[str, Any], llms: list[dict[
     for llm in reversed(llms):
         screen.print(
             f"{llm['policy_role']}: {llm['name']}, engine {llm['engine']} {llm['engine_version']}, "
-            f"weights {llm['digest'][:12]}, prompt {llm['prompt_version']}: a demo, trained on one-sentence bank questions"
+            f"weights {llm['digest'][:12]}, prompt {llm['prompt_version']}: a demo for one-sentence bank questions"
         )
 
 

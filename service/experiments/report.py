@@ -93,7 +93,7 @@ class _Figures:
     def cascade(self) -> dict[str, Any]:
         (row,) = self._all(queries.CASCADE)
         actions = {name: row[name] for name in ("automate", "suggest", "review")}
-        waits = {name: {k: row[f"{name}_{k}"] for k in ("p50", "p95")} for name in ("wait_ms", "time_to_label_ms")}
+        waits = {name: {k: row[f"{name}_{k}"] for k in ("n", "p50", "p95")} for name in ("wait_ms", "time_to_label_ms")}
         return {
             "n": row["n"],
             "escalated": _figure(metrics.proportion(row["escalated"], row["asked"])),

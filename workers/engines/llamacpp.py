@@ -1,6 +1,7 @@
 """The llama.cpp engine, in process: one xllamacpp server per llm, on a private unix socket. Called by workers."""
 
 import http.client
+import itertools
 import json
 import math
 import os
@@ -36,13 +37,13 @@ BIAS = 100.0
 _LONGEST_SOCKET = 107
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Loaded:
     card: Card
     server: xllamacpp.Server
+    socket: Path
     ids: dict[str, int]
     slots: threading.Semaphore
-    load_ms: float
 
 
 class LlamaCpp:
@@ -58,37 +59,30 @@ class LlamaCpp:
         self._sockets = _private(directory)
         self._loaded: dict[str, _Loaded] = {}
         self._loading = threading.Lock()
+        self._numbers = itertools.count(1)
 
     def load(self, card: Card) -> None:
         """Starts the llm's server and warms every slot. Raises EngineDown, or ConfigError for bad codes."""
         with self._loading:
-            if card.name in self._loaded:
-                return
-            started = time.perf_counter()
-            path = self._socket(card)
-            server = self._start(card, path)
-            codes = [code for labels in card.codes.values() for code in labels.values()]
-            ids = resolve(codes, lambda text: _tokenize(path, text))
-            ready = _Loaded(card, server, ids, threading.Semaphore(self.parallel), 0.0)
-            self._warm(ready)
-            ready.load_ms = (time.perf_counter() - started) * 1e3
-            self._loaded[card.name] = ready
+            known = self._loaded.get(card.name)
+            if known is None or known.card != card:
+                ready = self._start(card)
+                self._warm(ready)
+                self._loaded[card.name] = ready
 
     def score(self, llm: str, prompt: str, codes: Sequence[str]) -> Scores:
         """Raw log-probabilities of all `codes`: one call, and a second cached one for those below the raw list."""
-        ready = self._loaded.get(llm)
-        if ready is None:
-            raise EngineDown(f"The llm {llm!r} is not loaded.")
+        ready = self._of(llm)
         asked = time.perf_counter()
         with ready.slots:
             waited = time.perf_counter() - asked
             logprobs, usages = _score(ready, prompt, codes)
         call = time.perf_counter() - asked
-        return Scores(logprobs, len(logprobs) == len(set(codes)), _timings(ready, call * 1e3, waited * 1e3, usages))
+        return Scores(logprobs, len(logprobs) == len(set(codes)), _timings(call * 1e3, waited * 1e3, usages))
 
     def tokenize(self, llm: str, prompt: str) -> list[int]:
         """The prompt's token ids, exactly as score would read them."""
-        return _tokenize(self._socket(self._loaded[llm].card), prompt, begin=True)
+        return _tokenize(self._of(llm).socket, prompt, begin=True)
 
     def close(self) -> None:
         """Stops every server and removes the sockets."""
@@ -96,18 +90,24 @@ class LlamaCpp:
             self._loaded.clear()
             shutil.rmtree(self._sockets, ignore_errors=True)
 
-    def _socket(self, card: Card) -> Path:
-        return self._sockets / f"{card.digest[:12]}.sock"
+    def _of(self, llm: str) -> _Loaded:
+        ready = self._loaded.get(llm)
+        if ready is None:
+            raise EngineDown(f"The llm {llm!r} is not loaded.")
+        return ready
 
-    def _start(self, card: Card, path: Path) -> xllamacpp.Server:
+    def _start(self, card: Card) -> _Loaded:
         if not card.path.is_file():
             raise EngineDown(f"There is no GGUF file at {card.path}.")
         self._sockets.mkdir(mode=0o700, exist_ok=True)
-        path.unlink(missing_ok=True)
+        path = self._sockets / f"{next(self._numbers)}.sock"
         try:
-            return xllamacpp.Server(self._parameters(card, path))
+            server = xllamacpp.Server(self._parameters(card, path))
         except RuntimeError as error:
             raise EngineDown(f"llama.cpp could not load {card.path.name}: {error}.") from error
+        codes = [code for labels in card.codes.values() for code in labels.values()]
+        ids = resolve(codes, lambda text: _tokenize(path, text))
+        return _Loaded(card, server, path, ids, threading.Semaphore(self.parallel))
 
     def _parameters(self, card: Card, path: Path) -> xllamacpp.CommonParams:
         p = xllamacpp.CommonParams()
@@ -136,7 +136,7 @@ def _score(ready: _Loaded, prompt: str, codes: Sequence[str]) -> tuple[dict[str,
     So the sampled token is always a code with a known raw log-probability. If codes are missing in the raw list, the
     second call gives softmax over codes alone, and log p(code) = log q(code) + (log p(sampled) - log q(sampled)).
     """
-    ids = {code: ready.ids[code] for code in codes}
+    ids = {code: ready.ids[code] for code in codes if code in ready.ids}
     first = _complete(ready.server, prompt, ids, n_probs=TOP)
     token = _first_token(first)
     raw = {entry["id"]: entry["logprob"] for entry in [*token["top_logprobs"], token]}
@@ -166,7 +166,10 @@ def _complete(server: xllamacpp.Server, prompt: str, ids: dict[str, int], **opti
         "logit_bias": [[id_, BIAS] for id_ in ids.values()],
         **options,
     }
-    reply: dict[str, Any] = server.handle_completions(request)
+    try:
+        reply: dict[str, Any] = server.handle_completions(request)
+    except TypeError as error:
+        raise TicketRejected(f"llama.cpp cannot read the prompt: {error}.") from error
     if "error" in reply:
         raise _refusal(reply["error"])
     return reply
@@ -190,14 +193,14 @@ def _first_token(reply: dict[str, Any]) -> dict[str, Any]:
     return token
 
 
-def _timings(ready: _Loaded, call_ms: float, waited_ms: float, usages: list[dict[str, Any]]) -> Timings:
+def _timings(call_ms: float, waited_ms: float, usages: list[dict[str, Any]]) -> Timings:
     """The times of both calls add up; the token counts are the first's, as the second finds its prompt cached."""
     prefill = sum(usage["prompt_ms"] for usage in usages)
     decode = sum(usage["predicted_ms"] for usage in usages)
     return Timings(
         call_ms=call_ms,
         slot_ms=max(waited_ms, call_ms - prefill - decode),
-        load_ms=ready.load_ms,
+        load_ms=0.0,
         prefill_ms=prefill,
         decode_ms=decode,
         prompt_tokens=usages[0]["cache_n"] + usages[0]["prompt_n"],
@@ -219,5 +222,5 @@ def _tokenize(path: Path, text: str, begin: bool = False) -> list[int]:
 def _private(directory: Path) -> Path:
     """A fresh 0700 folder in `directory`, or in the system's temporary one where a socket's path would be too long."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    room = len(os.fsencode(directory.absolute())) + len("/llama-12345678/123456789012.sock") <= _LONGEST_SOCKET
+    room = len(os.fsencode(directory.absolute())) + len("/llama-12345678/123456.sock") <= _LONGEST_SOCKET
     return Path(tempfile.mkdtemp(prefix="llama-", dir=directory.absolute() if room else None))

@@ -1,0 +1,152 @@
+"""What all tests share: one real Postgres and Redis, a migrated template database cloned where a test commits, the real
+tiny llms, and an API or a worker over them."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
+
+import migrations
+from models import taxonomy
+from models.db import conninfo, make_engine, transaction
+from service import settings
+from service.app import server
+from service.auth import create_key
+from service.datadir import Urls
+from service.embedded import EmbeddedServers
+from service.settings import Loaded
+from workers.drain import Drain
+from workers.llms import Llms
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATE = "template_triage"
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Urls]:
+    """Real Postgres and Redis for the whole run."""
+    with EmbeddedServers(tmp_path_factory.mktemp("servers"), lambda sentence: None) as urls:
+        yield urls
+
+
+def _named(url: str, name: str) -> str:
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def template(servers: Urls) -> str:
+    """A database migrated by Alembic, with the taxonomy stored; never connected to again, so it can be cloned."""
+    with psycopg.connect(conninfo(servers.database_url), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {TEMPLATE}")
+    url = _named(servers.database_url, TEMPLATE)
+    migrations.upgrade(url)
+    engine = make_engine(url, pool_size=1)
+    with transaction(engine) as session:
+        taxonomy.store(session, taxonomy.load(ROOT / "taxonomy.yaml"))
+    engine.dispose()
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(servers: Urls, template: str) -> Iterator[str]:
+    """A database of the test's own."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(conninfo(servers.database_url), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield _named(servers.database_url, name)
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Engine]:
+    engine = make_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sql(database_url: str) -> Iterator[Callable[..., list[Any]]]:
+    """Runs one statement in autocommit and gives its rows."""
+    with psycopg.connect(conninfo(database_url), autocommit=True) as connection:
+
+        def run(statement: str, *values: Any) -> list[Any]:
+            cursor = connection.execute(statement, values)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+        yield run
+
+
+@pytest.fixture
+def loaded(database_url: str, servers: Urls, tmp_path: Path) -> Loaded:
+    """The committed configuration over the test's database."""
+    found = settings.load(config=ROOT / "triage.yaml", data_dir=tmp_path)
+    urls = {"database_url": SecretStr(database_url), "redis_url": SecretStr(servers.redis_url)}
+    return found.model_copy(update={"settings": found.settings.model_copy(update=urls)})
+
+
+@pytest.fixture
+def new_key(database: Engine) -> Callable[..., str]:
+    """Makes an API key with the given scopes."""
+
+    def make(*scopes: str, source: str | None = None) -> str:
+        with transaction(database) as session:
+            return create_key(session, "test", list(scopes), source)[1]
+
+    return make
+
+
+@contextmanager
+def serving(loaded: Loaded) -> Iterator[httpx.Client]:
+    """The API on a free port of loopback, in a thread of this process, and a client that has no key yet."""
+    found = loaded.model_copy(update={"settings": loaded.settings.model_copy(update={"port": 0})})
+    running = server(found, migrations.head())
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    while not running.started and thread.is_alive():
+        time.sleep(0.01)
+    port = running.servers[0].sockets[0].getsockname()[1]
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+            yield client
+    finally:
+        running.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def client(loaded: Loaded, new_key: Callable[..., str]) -> Iterator[httpx.Client]:
+    """The API, called with an admin key."""
+    with serving(loaded) as made:
+        made.headers["Authorization"] = f"Bearer {new_key('admin')}"
+        yield made
+
+
+@pytest.fixture(scope="session")
+def llms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llms]:
+    """The two real tiny llms, loaded once."""
+    found = settings.load(config=ROOT / "triage.yaml")
+    made = Llms(found, found.config.policy, tmp_path_factory.mktemp("llm"))
+    assert made.load(None), [llm.error for llm in made.all.values()]
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def drain(database: Engine, llms: Llms, loaded: Loaded) -> Iterator[Drain]:
+    """A worker's drain over the test's database, its llms pinned there."""
+    for llm in llms.all.values():
+        llm.pin(database)
+    made = Drain(database, llms, loaded.config.policy, 4)
+    yield made
+    made.pool.shutdown()
