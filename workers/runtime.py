@@ -70,7 +70,7 @@ class Runtime:
         while not self.stopped.is_set():
             try:
                 self.llms.load(self.database)
-                self._beat()
+                self.beat()
                 self.work()
             except TriageError as error:
                 log.warning("look.failed", error=error.message)
@@ -79,7 +79,8 @@ class Runtime:
                 log.error("look.failed", error=type(error).__name__, exc_info=error)
             self.stopped.wait(LOOK_S)
 
-    def _beat(self) -> None:
+    def beat(self) -> None:
+        """Writes that this worker lives and which llms it has, every few seconds."""
         if time.monotonic() - self.last_beat < HEARTBEAT_S:
             return
         values = {"id": self.id, "host": socket.gethostname(), "pid": os.getpid(), "llms": self.llms.state()}

@@ -1,0 +1,60 @@
+"""/healthz and /readyz tell the truth without a key."""
+
+import migrations
+from tests.conftest import serving
+from workers.runtime import Runtime
+
+
+def ready(client):
+    answer = client.get("/readyz", headers={"Authorization": ""})
+    return answer.status_code, answer.json()["status"], " ".join(answer.json()["missing"])
+
+
+def test_healthz(client):
+    assert client.get("/healthz", headers={"Authorization": ""}).json() == {"status": "ok"}
+
+
+def test_without_a_worker_it_is_degraded(client):
+    status, word, missing = ready(client)
+    assert (status, word) == (200, "degraded")
+    assert "No worker" in missing
+
+
+def test_a_fresh_heartbeat_makes_it_ok_and_a_stale_one_does_not_count(client, loaded, tmp_path, sql):
+    runtime = Runtime(loaded, tmp_path / "llm")
+    try:
+        runtime.start()
+        runtime.beat()
+        assert ready(client) == (200, "ok", "")
+        sql("UPDATE workers SET llms = '{\"primary\": {\"error\": \"no file\"}}'")
+        assert "primary is not loaded: no file" in ready(client)[2]
+        sql("UPDATE workers SET seen_at = now() - interval '16 seconds'")
+        assert "No worker" in ready(client)[2]
+    finally:
+        runtime.close()
+    assert sql("SELECT count(*) FROM workers") == [(0,)]
+
+
+def test_redis_away_is_degraded(loaded):
+    from pydantic import SecretStr
+
+    away = {"redis_url": SecretStr("redis://127.0.0.1:9/0")}
+    with serving(loaded.model_copy(update={"settings": loaded.settings.model_copy(update=away)})) as client:
+        status, word, missing = ready(client)
+        assert (status, word) == (200, "degraded")
+        assert "Redis" in missing
+
+
+def test_an_old_schema_is_503(client, sql):
+    sql("UPDATE alembic_version SET version_num = 'older'")
+    status, word, missing = ready(client)
+    assert (status, word) == (503, "unavailable")
+    assert migrations.head() in missing
+    assert "triage migrate" in missing
+
+
+def test_an_unknown_path_is_a_problem(client):
+    answer = client.get("/nowhere")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert client.get("/docs").status_code == 404

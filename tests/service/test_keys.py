@@ -1,0 +1,73 @@
+"""Everything needs a key with the right scope; a key is kept as SHA-256 and ends within its cache time."""
+
+import hashlib
+
+import pytest
+
+from models.db import transaction
+from service import auth
+from service.auth import Scope, create_key, revoke_key
+
+ROUTES = [
+    ("POST", "/v1/tickets", Scope.TICKETS_WRITE, 415),
+    ("POST", "/v1/tickets/batch", Scope.TICKETS_WRITE, 415),
+    ("GET", "/v1/tickets", Scope.TICKETS_READ, 200),
+    ("GET", "/v1/tickets/01a1feef-60f3-7010-b789-e50222ae6516", Scope.TICKETS_READ, 404),
+    ("POST", "/v1/tickets/01a1feef-60f3-7010-b789-e50222ae6516/verdicts", Scope.VERDICTS_WRITE, 415),
+    ("GET", "/v1/taxonomy", Scope.TICKETS_READ, 200),
+    ("GET", "/v1/llms", Scope.TICKETS_READ, 200),
+    ("GET", "/v1/report", Scope.REPORTS_READ, 200),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "scope", "status"), ROUTES)
+def test_every_route_needs_its_scope(client, new_key, method, path, scope, status):
+    def call(authorization):
+        return client.request(method, path, headers={"Authorization": authorization})
+
+    good = new_key(scope)
+    others = new_key(*(set(Scope) - {scope, Scope.ADMIN}))
+    assert call(f"Bearer {good}").status_code == status
+    assert call(f"bearer {good}").status_code == status
+    assert call(f"Bearer {others}").status_code == 403
+    for wrong in ("", "Bearer", "Bearer nonsense", f"Basic {good}", f"Bearer {good}x", "Bearer \u00e9"):
+        answer = call(wrong.encode())
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert good not in answer.text
+
+
+def test_no_route_is_forgotten(client):
+    documented = client.get("/openapi.json").json()["paths"]
+    asked = {path.replace("01a1feef-60f3-7010-b789-e50222ae6516", "{ticket_id}") for _, path, _, _ in ROUTES}
+    assert set(documented) - asked == {"/healthz", "/readyz", "/v1/hooks/{connection}"}
+
+
+def test_a_key_is_stored_as_its_hash_alone(new_key, sql):
+    key = new_key("admin")
+    assert len(key) >= len("triage_") + 43
+    assert sql("SELECT sha256 FROM api_keys") == [(hashlib.sha256(key.encode()).digest(),)]
+    assert sql("SELECT count(*) FROM api_keys k WHERE k::text LIKE %s", f"%{key[7:]}%") == [(0,)]
+
+
+def test_a_revoked_key_ends_when_its_cache_time_is_over(client, database, monkeypatch):
+    with transaction(database) as session:
+        row, key = create_key(session, "short", ["tickets:read"])
+    call = {"headers": {"Authorization": f"Bearer {key}"}}
+    assert client.get("/v1/tickets", **call).status_code == 200
+    with transaction(database) as session:
+        revoke_key(session, row.id)
+    assert client.get("/v1/tickets", **call).status_code == 200  # still cached
+    real = auth.time.monotonic
+    monkeypatch.setattr(auth.time, "monotonic", lambda: real() + auth.CACHE_S)
+    assert client.get("/v1/tickets", **call).status_code == 401
+
+
+def test_a_key_may_fix_the_source(client, new_key, sql):
+    headers = {"Authorization": f"Bearer {new_key('tickets:write', source='crm')}"}
+    assert client.post("/v1/tickets", json={"body": "a"}, headers=headers).status_code == 202
+    assert client.post("/v1/tickets", json={"body": "a", "source": "crm"}, headers=headers).status_code == 202
+    refused = client.post("/v1/tickets", json={"body": "a", "source": "other"}, headers=headers)
+    assert refused.status_code == 422
+    assert "'crm'" in refused.json()["detail"]
+    assert sql("SELECT DISTINCT source FROM tickets") == [("crm",)]

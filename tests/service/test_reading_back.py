@@ -1,0 +1,130 @@
+"""GET tickets, taxonomy, llms: what was stored is what is shown, page by page and filter by filter."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+CARD = {"body": "My card has not arrived yet", "external_id": "1", "source": "crm"}
+
+
+@pytest.fixture
+def classified(client, drain):
+    """Three tickets from two sources, classified."""
+    others = [{"body": "I want a refund", "external_id": "2"}, {"body": "tell me a joke", "source": "chat"}]
+    ids = [client.post("/v1/tickets", json=given).json()["id"] for given in (CARD, *others)]
+    drain.run()
+    return ids
+
+
+def test_a_ticket_comes_back_with_everything_said_of_it(client, classified):
+    found = client.get(f"/v1/tickets/{classified[0]}").json()
+    assert found["status"] == "done"
+    assert (found["body"], found["source"], found["external_id"]) == (CARD["body"], "crm", "1")
+    (triage,) = found["triage"]
+    assert triage["label"] == "card_delivery_and_activation"
+    assert 0 < triage["confidence"] <= 1
+    assert triage["wait_ms"] <= triage["time_to_label_ms"]
+    primary, shadow = found["predictions"]
+    assert (primary["role"], shadow["role"]) == ("primary", "shadow")
+    assert primary["digest"] != shadow["digest"]
+    for prediction in (primary, shadow):
+        assert sum(prediction["scores"].values()) == pytest.approx(1)
+        assert prediction["scores"][prediction["label"]] == prediction["confidence"]
+        assert 0 < prediction["label_mass"] <= 1
+        assert prediction["call_ms"] >= prediction["prefill_ms"] > 0
+        assert prediction["prompt_tokens"] >= prediction["cached_tokens"]
+
+
+def test_an_unknown_ticket_is_404_and_no_id_is_422(client):
+    assert client.get(f"/v1/tickets/{uuid4()}").status_code == 404
+    assert client.get("/v1/tickets/nonsense").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("status=done", [2, 1, 0]),
+        ("status=queued", []),
+        ("source=crm", [0]),
+        ("source=api&status=done", [1]),
+        ("external_id=2", [1]),
+        ("label=card_delivery_and_activation", [0]),
+        ("label=refunds", [1]),
+        ("label=nonsense", []),
+    ],
+)
+def test_filters(client, classified, query, expected):
+    items = client.get(f"/v1/tickets?{query}").json()["items"]
+    assert [item["id"] for item in items] == [classified[i] for i in expected]
+
+
+def test_since_is_inclusive_and_until_exclusive(client, classified):
+    times = {item["id"]: item["received_at"] for item in client.get("/v1/tickets").json()["items"]}
+    middle = times[classified[1]]
+    since = client.get("/v1/tickets", params={"since": middle}).json()["items"]
+    until = client.get("/v1/tickets", params={"until": middle}).json()["items"]
+    assert [item["id"] for item in since] == [classified[2], classified[1]]
+    assert [item["id"] for item in until] == [classified[0]]
+
+
+def test_pages_show_every_ticket_once_even_at_equal_times(client, sql):
+    client.post("/v1/tickets/batch", json={"tickets": [{"body": str(i)} for i in range(25)]})
+    assert sql("SELECT count(DISTINCT received_at) FROM tickets") == [(1,)]
+    seen, cursor, pages = [], None, 0
+    while pages == 0 or cursor:
+        page = client.get("/v1/tickets", params={"limit": 10} | ({"cursor": cursor} if cursor else {})).json()
+        seen += [item["body"] for item in page["items"]]
+        cursor, pages = page["next_cursor"], pages + 1
+    assert pages == 3
+    assert sorted(seen, key=int) == [str(i) for i in range(25)]
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=501", "status=lost", "colour=red", "since=now", "cursor=abc", "source=%00", "cursor=%ff"]
+)
+def test_wrong_filters_are_422(client, query):
+    answer = client.get(f"/v1/tickets?{query}")
+    assert answer.status_code == 422
+    assert answer.json()["detail"]
+
+
+def test_taxonomy_and_llms(client, classified):
+    taxonomy = client.get("/v1/taxonomy").json()
+    assert taxonomy["version"] == 1
+    assert [label["id"] for label in taxonomy["fields"]["category"]["labels"]][-1] == "other"
+    llms = client.get("/v1/llms").json()["items"]
+    assert {llm["policy_role"] for llm in llms} == {"primary", "fallback"}
+    assert all(llm["demo"] and len(llm["digest"]) == 64 for llm in llms)
+
+
+def test_times_are_utc(client, classified):
+    received = client.get(f"/v1/tickets/{classified[0]}").json()["received_at"]
+    assert received.endswith("Z")
+    assert abs(datetime.fromisoformat(received) - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_wait_gives_the_whole_ticket(client, drain):
+    import threading
+
+    over = threading.Event()
+
+    def work():
+        while not over.wait(0.05):
+            drain.run()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        answer = client.post("/v1/tickets?wait=20", json={"body": "I want a refund"})
+    finally:
+        over.set()
+        thread.join()
+    assert answer.status_code == 200
+    assert answer.json()["triage"][0]["label"] == "refunds"
+
+
+def test_wait_without_a_worker_ends_with_202(client):
+    answer = client.post("/v1/tickets?wait=0.3", json={"body": "a"})
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert client.post("/v1/tickets?wait=31", json={"body": "a"}).status_code == 422
