@@ -35,6 +35,7 @@ def make_engine(text: str, *, pool_size: int = 5, statement_timeout_s: int = 30)
         max_overflow=pool_size,
         pool_pre_ping=True,
         pool_timeout=5,
+        hide_parameters=True,  # an error in a log must not quote a ticket
         connect_args={"connect_timeout": 5, "options": options, "application_name": "triage"},
     )
 

@@ -1,0 +1,57 @@
+"""Leases: who holds one may write, who lost it may not, and the queue keeps its order."""
+
+from uuid import uuid4
+
+import pytest
+
+from workers.claim import claim, give_back
+
+
+@pytest.fixture
+def queued(client):
+    """Ten tickets: eight of a batch, then two single ones."""
+    batch = client.post("/v1/tickets/batch", json={"tickets": [{"body": str(i)} for i in range(8)]})
+    single = [client.post("/v1/tickets", json={"body": f"s{i}"}).json()["id"] for i in range(2)]
+    return [item["id"] for item in batch.json()["items"]] + single
+
+
+def test_single_tickets_go_before_imports(database, queued):
+    assert [t.body for t in sorted(claim(database, 2).tickets, key=lambda t: t.body)] == ["s0", "s1"]
+    assert {t.body for t in claim(database, 100).tickets} == {str(i) for i in range(8)}
+    assert claim(database, 100).tickets == []
+
+
+def test_a_claim_is_a_lease_of_a_minute_by_the_databases_clock(database, queued, sql):
+    batch = claim(database, 3)
+    rows = sql("SELECT id, lease_id, lease_until - now() FROM tickets WHERE status = 'working'")
+    assert {row[0] for row in rows} == {ticket.id for ticket in batch.tickets}
+    assert {row[1] for row in rows} == {batch.lease}
+    assert all(55 < row[2].total_seconds() <= 60 for row in rows)
+
+
+def test_a_ticket_is_not_due_before_its_time(database, queued, sql):
+    sql("UPDATE tickets SET due_at = now() + interval '1 hour'")
+    assert claim(database, 100).tickets == []
+    sql("UPDATE tickets SET due_at = now() - interval '1 second' WHERE id = %s", queued[3])
+    assert [str(t.id) for t in claim(database, 100).tickets] == [queued[3]]
+
+
+def test_an_expired_lease_is_claimed_anew_under_another_id(database, queued, sql):
+    first = claim(database, 100)
+    assert claim(database, 100).tickets == []
+    sql("UPDATE tickets SET lease_until = now() - interval '1 second' WHERE id = %s", queued[0])
+    second = claim(database, 100)
+    assert [str(t.id) for t in second.tickets] == [queued[0]]
+    assert second.lease != first.lease
+
+
+def test_giving_back_costs_no_attempt_and_needs_the_lease(database, queued, sql):
+    batch = claim(database, 10)
+    ids = [ticket.id for ticket in batch.tickets]
+    stranger = type(batch)(uuid4(), batch.tickets)
+    give_back(database, stranger, ids)
+    assert sql("SELECT count(*) FROM tickets WHERE status = 'working'") == [(10,)]
+    give_back(database, batch, ids[:4])
+    give_back(database, batch, ids[4:], delay_s=60, error="engine away")
+    rows = sql("SELECT status, attempts, lease_id, last_error, due_at > now() FROM tickets ORDER BY due_at")
+    assert rows == [("queued", 0, None, None, False)] * 4 + [("queued", 0, None, "engine away", True)] * 6

@@ -1,0 +1,238 @@
+"""A batch from claim to rows with the real tiny llms: results once, errors counted right, nothing of a lost lease."""
+
+import json
+import threading
+
+import pytest
+
+from models import taxonomy
+from models.db import transaction
+from models.errors import EngineDown, EngineError, TicketRejected, Unavailable
+from workers.claim import claim
+from workers.classify import classify
+from workers.llms import Llm
+from workers.record import ATTEMPTS, Done, record
+
+BODIES = ["My card has not arrived yet", "I want a refund", "tell me a joke", "why is my top up pending"]
+
+
+def post(client, bodies=BODIES):
+    answer = client.post("/v1/tickets/batch", json={"tickets": [{"body": body} for body in bodies]})
+    return [item["id"] for item in answer.json()["items"]]
+
+
+def counts(sql):
+    return [sql(f"SELECT count(*) FROM {table}")[0][0] for table in ("predictions", "triages")]
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Makes an llm raise for texts with a word in them."""
+
+    def fail(name, word, error):
+        real = Llm.ask
+
+        def ask(llm, text, field, labels):
+            if llm.name == name and word in text:
+                raise error
+            return real(llm, text, field, labels)
+
+        monkeypatch.setattr(Llm, "ask", ask)
+
+    return fail
+
+
+def test_every_ticket_has_its_predictions_and_one_triage(client, drain, sql):
+    post(client)
+    drain.run()
+    assert counts(sql) == [8, 4]
+    assert sql("SELECT DISTINCT status, lease_id, last_error FROM tickets") == [("done", None, None)]
+    assert sql("SELECT count(*) FROM tickets WHERE queued_at <= claimed_at AND claimed_at <= done_at") == [(4,)]
+    rows = sql("""SELECT t.body, d.label, d.confidence, p.label, p.confidence FROM tickets t
+                  JOIN triages d ON d.ticket_id = t.id JOIN predictions p ON p.ticket_id = t.id
+                  WHERE p.role = 'primary' AND d.llms = '{primary}'""")
+    assert rows
+    assert all(row[1:3] == row[3:5] for row in rows)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.9, 1.0])
+def test_below_the_threshold_the_fallback_decides_too(client, drain, sql, threshold):
+    post(client, [f"money {i} card top transfer" for i in range(20)])
+    sql("UPDATE tickets SET shadow = true")
+    drain.policy = drain.policy.model_copy(update={"escalate_below": threshold})
+    drain.run()
+    rows = sql("""SELECT p.confidence, p.role, q.role, d.llms, d.calibrated, d.action FROM triages d
+                  JOIN predictions p ON p.ticket_id = d.ticket_id AND p.role = 'primary'
+                  JOIN predictions q ON q.ticket_id = d.ticket_id AND q.role <> 'primary'""")
+    assert len(rows) == 20
+    for confidence, _, second, llms, calibrated, action in rows:
+        hard = confidence < threshold
+        assert second == ("fallback" if hard else "shadow")
+        assert llms == (["primary", "fallback"] if hard else ["primary"])
+        assert not (hard and (calibrated or action != "review"))
+
+
+def test_no_coin_no_shadow(client, drain, sql):
+    post(client)
+    sql("UPDATE tickets SET shadow = false")
+    drain.run()
+    assert sql("SELECT count(*) FROM predictions WHERE role = 'shadow'") == [(0,)]
+    assert sql("SELECT count(*) FROM predictions WHERE role = 'primary'") == [(4,)]
+
+
+@pytest.mark.parametrize("body", ["", "  \n ", "<p></p>", "\u200b\u200b"])
+def test_an_empty_text_is_reviewed_without_asking_an_llm(client, drain, sql, body):
+    post(client, [body])
+    drain.run()
+    assert sql("SELECT status FROM tickets") == [("done",)]
+    assert sql("SELECT label, confidence, action, reason, decided_by, llms FROM triages") == [
+        (None, None, "review", "empty", "rule", [])
+    ]
+    assert counts(sql) == [0, 1]
+
+
+def test_an_engine_that_is_down_costs_no_attempt(client, drain, sql, failing):
+    post(client)
+    failing("primary", "", EngineDown("away"))
+    drain.run()
+    rows = sql("SELECT status, attempts, lease_id, last_error, due_at > now() FROM tickets")
+    assert rows == [("queued", 0, None, "away", True)] * 4
+    assert counts(sql) == [0, 0]
+
+
+@pytest.mark.parametrize("error", [TicketRejected("too long"), EngineError("rubbish")])
+def test_a_ticket_that_the_engine_refuses_fails_alone_after_its_attempts(client, drain, sql, failing, error):
+    post(client)
+    failing("primary", "joke", error)
+    for attempt in range(1, ATTEMPTS + 1):
+        drain.run()
+        ((status, attempts, reason),) = sql("SELECT status, attempts, last_error FROM tickets WHERE body LIKE '%%joke'")
+        assert (attempts, reason) == (attempt, error.message)
+        assert status == ("queued" if attempt < ATTEMPTS else "failed")
+        sql("UPDATE tickets SET due_at = now() WHERE status = 'queued'")
+    assert sql("SELECT count(*) FROM tickets WHERE status = 'done'") == [(3,)]
+    assert counts(sql) == [6, 3]
+
+
+@pytest.mark.parametrize("error", [EngineDown("away"), TicketRejected("too long")])
+def test_a_silent_fallback_costs_the_ticket_nothing(client, drain, sql, failing, error):
+    post(client)
+    drain.policy = drain.policy.model_copy(update={"escalate_below": 1.0})
+    failing("fallback", "", error)
+    drain.run()
+    assert sql("SELECT DISTINCT status FROM tickets") == [("done",)]
+    assert counts(sql) == [4, 4]
+    rows = sql("SELECT DISTINCT reason, action, llms FROM triages")
+    assert rows == [("escalated_without_fallback", "review", ["primary"])]
+
+
+def test_a_bug_in_the_worker_gives_the_ticket_back(client, drain, sql, failing):
+    post(client, BODIES[:1])
+    failing("primary", "", ZeroDivisionError())
+    drain.run()
+    assert sql("SELECT status, attempts, last_error FROM tickets") == [
+        ("queued", 0, "The worker failed with ZeroDivisionError; its log has the details.")
+    ]
+
+
+def test_a_lost_lease_writes_nothing(client, drain, sql, database, llms, loaded):
+    post(client)
+    batch = claim(database, 10)
+    with transaction(database) as session:
+        version, vocabulary = taxonomy.active(session)
+    results = [
+        Done(t, classify(llms, loaded.config.policy, vocabulary, t.subject, t.body, shadow=True)) for t in batch.tickets
+    ]
+    sql("UPDATE tickets SET lease_until = now() - interval '1 second' WHERE id <> %s", results[0].ticket.id)
+    drain.run()  # another worker takes the three
+    assert counts(sql) == [6, 3]
+    assert record(database, batch.lease, version, results) == 1
+    assert counts(sql) == [8, 4]
+    assert record(database, batch.lease, version, results) == 0
+    assert counts(sql) == [8, 4]
+
+
+def test_new_content_while_a_ticket_is_scored_wins(client, drain, sql, database, llms, loaded):
+    given = {"body": "I want a refund", "external_id": "1"}
+    client.post("/v1/tickets", json=given)
+    batch = claim(database, 10)
+    client.post("/v1/tickets", json=given | {"body": "my top up failed"})
+    with transaction(database) as session:
+        version, vocabulary = taxonomy.active(session)
+    (ticket,) = batch.tickets
+    result = Done(ticket, classify(llms, loaded.config.policy, vocabulary, "", ticket.body, shadow=True))
+    assert record(database, batch.lease, version, [result]) == 0
+    drain.run()
+    assert sql("SELECT run, label FROM triages") == [(2, "top_up")]
+
+
+def test_two_drains_share_the_queue_and_double_nothing(client, drain, sql, database, llms, loaded):
+    post(client, [f"question {i} about my card" for i in range(200)])
+    other = type(drain)(database, llms, loaded.config.policy, 4)
+    threads = [threading.Thread(target=one.run) for one in (drain, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.pool.shutdown()
+    assert sql("SELECT DISTINCT status FROM tickets") == [("done",)]
+    assert counts(sql) == [400, 200]
+
+
+def test_a_stopped_drain_gives_back_what_it_has_not_begun(client, drain, sql, monkeypatch):
+    post(client, [f"question {i}" for i in range(40)])
+    real = drain._score
+    begun = threading.Event()
+
+    def score(vocabulary, ticket):
+        begun.set()
+        drain.stop()
+        return real(vocabulary, ticket)
+
+    monkeypatch.setattr(drain, "_score", score)
+    drain.run()
+    assert begun.is_set()
+    rows = dict(sql("SELECT status, count(*) FROM tickets GROUP BY 1"))
+    assert rows.get("working") is None
+    assert rows["queued"] >= 30
+    assert sql("SELECT max(attempts) FROM tickets") == [(0,)]
+    assert counts(sql)[1] == rows.get("done", 0)
+
+
+def test_results_survive_a_short_absence_of_postgres(client, drain, sql, monkeypatch):
+    import workers.drain as room
+
+    post(client)
+    real, failures = room.record, iter([Unavailable("away"), Unavailable("away")])
+
+    def flaky(*args):
+        for error in failures:
+            raise error
+        return real(*args)
+
+    monkeypatch.setattr(room, "record", flaky)
+    drain.run()
+    assert counts(sql) == [8, 4]
+
+
+def test_a_taxonomy_that_the_llm_does_not_know_is_said_and_loses_nothing(client, drain, sql):
+    ((document,),) = sql("SELECT document FROM taxonomy_versions")
+    document["fields"]["category"]["labels"].append({"id": "dragons", "title": "", "description": ""})
+    sql("INSERT INTO taxonomy_versions (version, sha256, document) VALUES (2, '', %s)", json.dumps(document))
+    post(client, BODIES[:1])
+    drain.run()
+    ((status, attempts, error),) = sql("SELECT status, attempts, last_error FROM tickets")
+    assert (status, attempts) == ("queued", 0)
+    assert "dragons" in error
+
+
+def test_fewer_labels_than_calibrated_is_uncalibrated(client, drain, sql):
+    ((document,),) = sql("SELECT document FROM taxonomy_versions")
+    labels = document["fields"]["category"]["labels"]
+    document["fields"]["category"]["labels"] = [label for label in labels if label["id"] in ("refunds", "top_up")]
+    sql("INSERT INTO taxonomy_versions (version, sha256, document) VALUES (2, '', %s)", json.dumps(document))
+    post(client, ["I want a refund"])
+    drain.run()
+    rows = sql("SELECT label, calibrated, action, taxonomy_version FROM triages")
+    assert rows == [("refunds", False, "review", 2)]
+    assert sql("SELECT DISTINCT calibrated FROM predictions") == [(False,)]
