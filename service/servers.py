@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import psycopg
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from models.errors import ServerError
 from service import binaries
@@ -118,8 +120,7 @@ class Postgres:
         started = said = time.monotonic()
         while not self._answers():
             now = time.monotonic()
-            if not self.child.running() or now - started > RECOVERY_SECONDS:
-                self.child.stop()
+            if now - started > RECOVERY_SECONDS or not self.child.running():
                 raise _did_not_start(self.child)
             if now - said > PROGRESS_SECONDS:
                 said = now
@@ -175,13 +176,14 @@ class Redis:
         self.child.start()
         deadline = time.monotonic() + REDIS_START_SECONDS
         while not self._answers():
-            if not self.child.running() or time.monotonic() > deadline:
-                self.child.stop()
+            if time.monotonic() > deadline or not self.child.running():
                 raise _did_not_start(self.child)
             time.sleep(POLL_SECONDS)
 
     def _answers(self) -> bool:
-        with redis.Redis(unix_socket_path=str(self.socket), socket_timeout=5) as client:
+        # The client's own retries would sleep for seconds where ours look every few milliseconds.
+        once = Retry(NoBackoff(), retries=0)
+        with redis.Redis(unix_socket_path=str(self.socket), socket_timeout=5, retry=once) as client:
             try:
                 return bool(client.ping())
             except redis.RedisError:
@@ -202,4 +204,7 @@ def _end_leftovers(child: Child, folder: Path, names: frozenset[str], progress: 
 
 
 def _did_not_start(child: Child) -> ServerError:
-    return ServerError(f"{child.name} did not start ({child.ending()}).")
+    if not child.running():
+        return ServerError(f"{child.name} did not start ({child.ending()}).")
+    child.stop()
+    return ServerError(f"{child.name} took too long to start: its log {child.log} may say why.")

@@ -36,7 +36,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers
 
 
 @pytest.fixture
-def servers(tmp_path: Path) -> Iterator[EmbeddedServers]:
+def own(tmp_path: Path) -> Iterator[EmbeddedServers]:
     """A pair of its own for a test that hurts it."""
     servers = EmbeddedServers(tmp_path / "data", quiet)
     with servers:
@@ -223,22 +223,34 @@ def test_an_innocent_process_in_a_stale_record_is_left_alone(tmp_path: Path, rec
         innocent.kill()
 
 
-def test_a_killed_postgres_comes_back_with_what_was_committed(servers: EmbeddedServers) -> None:
-    ask(urls_of(servers), "CREATE TABLE kept AS SELECT 7 AS number")
-    old = pid_of(servers, "Postgres")
+def test_a_killed_postgres_comes_back_with_what_was_committed(own: EmbeddedServers) -> None:
+    ask(urls_of(own), "CREATE TABLE kept AS SELECT 7 AS number")
+    old = pid_of(own, "Postgres")
     os.kill(old, signal.SIGKILL)
-    wait_until(lambda: not all(server.child.running() for server in servers.servers))
-    servers.check()
-    assert ask(urls_of(servers), "SELECT number FROM kept") == [(7,)]
-    assert pid_of(servers, "Postgres") != old
+    wait_until(lambda: not all(server.child.running() for server in own.servers))
+    own.check()
+    assert ask(urls_of(own), "SELECT number FROM kept") == [(7,)]
+    assert pid_of(own, "Postgres") != old
 
 
-def test_a_killed_redis_comes_back(servers: EmbeddedServers) -> None:
-    os.kill(pid_of(servers, "Redis"), signal.SIGKILL)
-    wait_until(lambda: not all(server.child.running() for server in servers.servers))
-    servers.check()
-    with redis.Redis.from_url(urls_of(servers).redis_url) as client:
+def test_a_killed_redis_comes_back(own: EmbeddedServers) -> None:
+    os.kill(pid_of(own, "Redis"), signal.SIGKILL)
+    wait_until(lambda: not all(server.child.running() for server in own.servers))
+    own.check()
+    with redis.Redis.from_url(urls_of(own).redis_url) as client:
         assert client.ping()
+
+
+def test_a_long_recovery_is_told_and_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    servers = EmbeddedServers(tmp_path, said.append, redis=False)
+    monkeypatch.setattr("service.servers.PROGRESS_SECONDS", 0.1)
+    monkeypatch.setattr("service.servers.RECOVERY_SECONDS", 0.5)
+    monkeypatch.setattr("service.servers.Postgres._answers", lambda self: False)
+    with pytest.raises(ServerError, match="Postgres took too long to start"), servers:
+        pass
+    assert any("repairs its files" in sentence for sentence in said)
+    assert running(tmp_path) is None
 
 
 def test_check_leaves_living_servers_alone(shared: EmbeddedServers) -> None:
