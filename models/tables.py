@@ -90,7 +90,9 @@ class LlmVersion(Base):
     demo: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     __table_args__ = (
-        UniqueConstraint("name", "digest", "engine", "engine_version", "prompt_version", "calibration_id", name="pin"),
+        UniqueConstraint(
+            "name", "digest", "engine", "engine_version", "prompt_version", "calibration_id", name="uq_llm_versions_pin"
+        ),
     )
 
 

@@ -36,7 +36,7 @@ def upgrade() -> None:
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_llm_versions")),
         sa.UniqueConstraint(
-            "name", "digest", "engine", "engine_version", "prompt_version", "calibration_id", name="pin"
+            "name", "digest", "engine", "engine_version", "prompt_version", "calibration_id", name="uq_llm_versions_pin"
         ),
     )
     op.create_table(

@@ -14,9 +14,10 @@ from models import taxonomy
 from models.db import transaction
 from models.errors import InvalidRequest, NotFound
 from models.tables import Ticket, Verdict
+from service.api.body import json_body
 from service.api.schemas import verdict
 from service.auth import VerdictWriter
-from service.intake.reading import Whole, json_body, parse_json, validated
+from service.intake.reading import Whole, parse_json, validated
 
 router = APIRouter(prefix="/v1/tickets", tags=["verdicts"])
 

@@ -1,15 +1,13 @@
-"""From the bytes of a request to JSON: counted while they stream, refused with a clear sentence. Called by the API."""
+"""From bytes to JSON to a validated shape, each refused with a clear sentence. Called by the API."""
 
 import json
 import re
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, TypeVar
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ValidationError
-from starlette.requests import Request
 
-from models.errors import InvalidRequest, MalformedRequest, TooLarge, WrongContentType
+from models.errors import InvalidRequest, MalformedRequest
 
 BROKEN = re.compile("[\0\ud800-\udfff]")  # what JSON may carry and Postgres refuses
 Shape = TypeVar("Shape", bound=BaseModel)
@@ -22,31 +20,6 @@ def _whole(text: str) -> str:
 
 
 Whole = Annotated[str, AfterValidator(_whole)]
-
-
-def require_json(content_type: str | None) -> None:
-    """Raises WrongContentType unless the header names JSON."""
-    kind = (content_type or "").split(";")[0].strip().lower()
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise WrongContentType("Send JSON with the header Content-Type: application/json.")
-
-
-async def json_body(request: Request, limit: int) -> bytes:
-    """The body of a request that must be JSON."""
-    require_json(request.headers.get("content-type"))
-    return await read_body(request.stream(), limit)
-
-
-async def read_body(stream: AsyncIterator[bytes], limit: int) -> bytes:
-    """The whole body; raises TooLarge as soon as more than `limit` bytes have come, whatever the headers claimed."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in stream:
-        size += len(chunk)
-        if size > limit:
-            raise TooLarge(f"The request is larger than {limit} bytes.")
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def parse_json(raw: bytes) -> Any:

@@ -1,0 +1,62 @@
+"""The migrations make exactly the tables of the code, can go back, and keep names predictable."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import inspect
+
+import migrations
+from models.db import conninfo, make_engine
+
+VERSIONS = Path(migrations.__file__).parent / "versions"
+
+
+@pytest.fixture
+def empty_url(database_url):
+    with psycopg.connect(conninfo(database_url), autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return database_url
+
+
+def test_the_code_and_the_migrated_database_agree(database_url):
+    migrations.check(database_url)
+    assert migrations.current(database_url) == migrations.head()
+
+
+def test_down_to_nothing_and_up_again(database_url):
+    migrations.downgrade(database_url, "base")
+    engine = make_engine(database_url)
+    assert inspect(engine).get_table_names() == ["alembic_version"]
+    engine.dispose()
+    migrations.upgrade(database_url)
+    migrations.check(database_url)
+
+
+def test_two_processes_may_migrate_at_once(empty_url):
+    command = [sys.executable, "-c", "import sys, migrations; migrations.upgrade(sys.argv[1])", empty_url]
+    running = [subprocess.Popen(command) for _ in range(3)]
+    assert [process.wait(60) for process in running] == [0, 0, 0]
+    assert migrations.current(empty_url) == migrations.head()
+    migrations.check(empty_url)
+
+
+def test_constraints_follow_the_naming_convention(database):
+    inspector = inspect(database)
+    for table in set(inspector.get_table_names()) - {"alembic_version"}:
+        assert inspector.get_pk_constraint(table)["name"] == f"pk_{table}"
+        for kind, found in (
+            ("fk", inspector.get_foreign_keys(table)),
+            ("uq", inspector.get_unique_constraints(table)),
+            ("ck", inspector.get_check_constraints(table)),
+        ):
+            assert all(constraint["name"].startswith(f"{kind}_{table}_") for constraint in found), table
+
+
+def test_files_begin_with_their_date():
+    names = [path.name for path in VERSIONS.glob("*.py")]
+    assert names
+    assert all(name[:10].replace("-", "").isdigit() and name[10] == "_" for name in names)

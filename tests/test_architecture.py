@@ -1,0 +1,88 @@
+"""The shape of the house: who may import whom, what a process loads, and that documents say what the code does."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from celery import Celery
+
+from service.queue import TaskName
+from service.settings import DEMO_LLMS, PREFIX, Settings
+from workers.tasks import register
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = sorted(p for room in ("models", "service", "workers", "migrations") for p in (ROOT / room).rglob("*.py"))
+HEAVY = ("workers", "xllamacpp", "celery.worker", "sklearn", "scipy", "numpy", "torch")
+
+
+def test_import_contracts():
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"Contracts: \d+ kept, 0 broken", done.stdout)
+
+
+@pytest.mark.parametrize("start", ["import service.app", "import service.cli"])
+def test_an_api_process_loads_no_engine(start):
+    code = f"{start}\nimport sys\nprint(*[m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_every_task_name_has_a_task():
+    app = Celery(set_as_current=False)
+    register(app, None)
+    assert set(TaskName) <= set(app.tasks)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_says_what_it_is_and_stays_small(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300, "a file that passes 300 lines wants a second noun"
+    if text.strip() and "versions" not in path.parts:
+        assert ast.get_docstring(ast.parse(text)), "a module opens with what it is"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_error_is_swallowed_and_imports_stand_on_top(path):
+    tree = ast.parse(path.read_text())
+    assert not [n.lineno for n in ast.walk(tree) if isinstance(n, ast.ExceptHandler) and n.type is None]
+    if "cli" in path.parts:
+        return
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inside = [n.lineno for f in functions for n in ast.walk(f) if isinstance(n, ast.Import | ast.ImportFrom)]
+    assert not inside, "only the command line may import inside a function"
+
+
+@pytest.mark.parametrize("name", ["triage.yaml", "taxonomy.yaml"])
+def test_the_demo_starts_from_the_committed_configuration(name):
+    assert (ROOT / name).read_bytes() == (DEMO_LLMS / name).read_bytes()
+
+
+def test_the_readme_lists_every_setting_with_its_default():
+    rows = re.findall(r"^\| `(TRIAGE_\w+)` \| (.*?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    expected = {PREFIX + name.upper(): field.default for name, field in Settings.model_fields.items()}
+    assert {name: text.strip("`") for name, text in rows} == {
+        name: "" if default in (None, "") else str(default) for name, default in expected.items()
+    }
+
+
+def test_env_example_lists_every_setting():
+    names = re.findall(r"^#? ?(TRIAGE_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert names == [PREFIX + name.upper() for name in Settings.model_fields]
+
+
+def test_the_readme_names_every_command():
+    text = (ROOT / "README.md").read_text()
+    done = subprocess.run([sys.executable, "-m", "service.cli", "--help"], cwd=ROOT, capture_output=True, text=True)
+    commands = re.findall(r"^│ (\w+) ", done.stdout, re.MULTILINE)
+    assert len(commands) >= 12
+    assert [name for name in commands if f"triage {name}" not in text] == []
+
+
+def test_locks_name_no_index():
+    for lock in ROOT.glob("requirements*.lock"):
+        assert not re.search(r"https?://|--index|--find-links", lock.read_text()), lock.name
