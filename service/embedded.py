@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from service.children import never
-from service.datadir import POSTGRES_SOCKET, Urls, hold, make_private, make_sockets, remove_sockets
+from service.datadir import POSTGRES_SOCKET, REDIS_SOCKET, Urls, hold, make_private, make_sockets, remove_sockets
 from service.servers import Postgres, Progress, Redis
 
 
@@ -68,11 +68,15 @@ class EmbeddedServers:
 
 
 def running(data_dir: Path) -> Urls | None:
-    """How to reach the servers that an `up` has started on this data folder; None when none answers."""
+    """How to reach the servers that an `up` has started on this data folder, be it only one; None when none answers."""
     sockets = (data_dir / "run").resolve()
-    try:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(str(sockets / POSTGRES_SOCKET))
-    except OSError:
-        return None
-    return Urls(sockets)
+    return Urls(sockets) if any(_answers(sockets / name) for name in (POSTGRES_SOCKET, REDIS_SOCKET)) else None
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True

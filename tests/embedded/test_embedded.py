@@ -112,6 +112,7 @@ def test_our_secrets_do_not_reach_the_servers(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("TRIAGE_API_KEY", "secret")
     servers = EmbeddedServers(tmp_path / "data", quiet, postgres=False)
     with servers:
+        assert running(tmp_path / "data") is not None
         assert "TRIAGE_API_KEY" not in psutil.Process(pid_of(servers, "Redis")).environ()
 
 
