@@ -105,6 +105,26 @@ def test_a_prompt_beyond_the_context_is_the_tickets_fault(engine: Engine, card: 
     assert ask(engine, card, "where is my card").complete
 
 
+def test_a_prompt_that_is_no_text_is_the_tickets_fault(engine: Engine, card: Card) -> None:
+    with pytest.raises(TicketRejected):
+        ask(engine, card, "\ud800")
+
+
+def test_an_unknown_code_is_absent(engine: Engine, card: Card) -> None:
+    scores = engine.score(card.name, render("where is my card", "category", card.prompt_version), ["A", "nonsense"])
+    assert set(scores.logprobs) == {"A"}
+    assert not scores.complete
+
+
+def test_a_changed_card_is_loaded_anew(engine: Engine, card: Card) -> None:
+    fewer = replace(card, codes={"category": card.codes["category"]})
+    engine.load(fewer)
+    intents = list(card.codes["intent"].values())
+    assert engine.score(card.name, "x", intents).logprobs == {}
+    engine.load(card)
+    assert engine.score(card.name, "x", intents).complete
+
+
 def test_an_llm_that_is_not_loaded_is_down(engine: Engine, card: Card) -> None:
     with pytest.raises(EngineDown, match="'nobody' is not loaded"):
         engine.score("nobody", "x", ["A"])
