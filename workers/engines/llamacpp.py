@@ -105,6 +105,8 @@ class LlamaCpp:
             server = xllamacpp.Server(self._parameters(card, path))
         except RuntimeError as error:
             raise EngineDown(f"llama.cpp could not load {card.path.name}: {error}.") from error
+        # A server that is dropped before its loop runs never ends, with the GIL held; an answer proves that it runs.
+        _complete(server, "", {}, n_probs=1)
         codes = [code for labels in card.codes.values() for code in labels.values()]
         ids = resolve(codes, lambda text: _tokenize(path, text))
         return _Loaded(card, server, path, ids, threading.Semaphore(self.parallel))
