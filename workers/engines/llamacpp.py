@@ -139,6 +139,8 @@ def _score(ready: _Loaded, prompt: str, codes: Sequence[str]) -> tuple[dict[str,
     second call gives softmax over codes alone, and log p(code) = log q(code) + (log p(sampled) - log q(sampled)).
     """
     ids = {code: ready.ids[code] for code in codes if code in ready.ids}
+    if not ids:
+        return {}, []
     first = _complete(ready.server, prompt, ids, n_probs=TOP)
     token = _first_token(first)
     raw = {entry["id"]: entry["logprob"] for entry in [*token["top_logprobs"], token]}
@@ -205,8 +207,8 @@ def _timings(call_ms: float, waited_ms: float, usages: list[dict[str, Any]]) -> 
         load_ms=0.0,
         prefill_ms=prefill,
         decode_ms=decode,
-        prompt_tokens=usages[0]["cache_n"] + usages[0]["prompt_n"],
-        cached_tokens=usages[0]["cache_n"],
+        prompt_tokens=usages[0]["cache_n"] + usages[0]["prompt_n"] if usages else None,
+        cached_tokens=usages[0]["cache_n"] if usages else None,
     )
 
 
