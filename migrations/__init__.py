@@ -1,17 +1,36 @@
 """How the rows change: upgrade, check and downgrade, called by the command line and the tests."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from models.db import database_url
+from models.errors import ConfigError, Unavailable
 
 HERE = Path(__file__).parent
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """What can go wrong with a database, in a sentence that holds no address and no password."""
+    try:
+        yield
+    except OperationalError as error:
+        if isinstance(error.orig, LockNotAvailable):
+            raise Unavailable("Another program holds a table that has to change; try again when it is done.") from None
+        raise Unavailable("Postgres does not answer at the configured address; start it or mend the URL.") from None
+    except CommandError:
+        raise ConfigError("The database was migrated by a newer version of Triage; use that version.") from None
 
 
 def config(url: str) -> Config:
@@ -24,12 +43,14 @@ def config(url: str) -> Config:
 
 def upgrade(url: str, revision: str = "head") -> None:
     """Brings the database to a revision; waits at most 5 s for each lock, so it never blocks a running service."""
-    command.upgrade(config(url), revision)
+    with _plainly():
+        command.upgrade(config(url), revision)
 
 
 def downgrade(url: str, revision: str) -> None:
     """Takes the database back to a revision (`base` is empty)."""
-    command.downgrade(config(url), revision)
+    with _plainly():
+        command.downgrade(config(url), revision)
 
 
 def check(url: str) -> None:
@@ -47,5 +68,5 @@ def head() -> str:
 def current(url: str) -> str | None:
     """The revision the database is at; None when it was never migrated."""
     engine = create_engine(database_url(url), poolclass=NullPool)
-    with engine.connect() as connection:
+    with _plainly(), engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()

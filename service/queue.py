@@ -10,12 +10,20 @@ import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 log = structlog.get_logger()
 QUEUE = "triage"
 INTERVAL_S = 0.1
 ENOUGH = 4  # unread bells in the queue after which another one tells nobody anything
-SOCKET = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0}
+TIMEOUT_S = 2.0
+SOCKET = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+
+
+def connect(redis_url: str) -> Redis:
+    """A client that gives up after its timeout; the library's own retries would sleep for seconds more."""
+    return Redis.from_url(redis_url, retry=Retry(NoBackoff(), 0), **SOCKET)
 
 
 class TaskName(StrEnum):
@@ -50,7 +58,7 @@ class Bell:
 
     def __init__(self, redis_url: str):
         self.app = celery_app(redis_url)
-        self.redis = Redis.from_url(redis_url, **SOCKET)
+        self.redis = connect(redis_url)
         self.wanted = threading.Event()
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._run, name="bell", daemon=True)
@@ -65,7 +73,7 @@ class Bell:
         """Ends the thread after a last ring; waits no longer than a frozen Redis can hold one."""
         self.stopped.set()
         self.wanted.set()
-        self.thread.join(timeout=3 * SOCKET["socket_timeout"])
+        self.thread.join(timeout=3 * TIMEOUT_S)
         self.redis.close()
         self.app.close()
 

@@ -1,17 +1,15 @@
 """Is the process up, and is the service ready: for people, load balancers and `up`. Neither needs a key."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from redis import Redis, RedisError
+from redis import RedisError
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from models.db import transaction
 from models.errors import Unavailable
 from models.tables import Worker
-from service.queue import SOCKET
+from service.queue import connect
 
 router = APIRouter(tags=["health"])
 FRESH = text("workers.seen_at > now() - interval '15 seconds'")
@@ -64,7 +62,7 @@ def _workers(session: Session) -> list[str]:
 
 
 def _redis_answers(url: str) -> bool:
-    client: Any = Redis.from_url(url, **SOCKET)
+    client = connect(url)
     try:
         return bool(client.ping())
     except (RedisError, OSError):

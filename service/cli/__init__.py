@@ -2,7 +2,6 @@
 
 import sys
 
-import click
 import typer
 
 from models.errors import TriageError
@@ -19,14 +18,9 @@ for group in (demo, running, keys, report, offline, doctor, backup):
 
 
 def main() -> None:
-    """The entry point: exit 2 for wrong usage, 1 for a failed job, 130 after Ctrl-C."""
+    """The entry point: exit 2 for wrong usage, 1 for a failed job."""
     try:
-        app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        app()
     except TriageError as error:
         print(f"triage: {error.message}", file=sys.stderr)  # noqa: T201 (this is what people read)
         sys.exit(1)
-    except (KeyboardInterrupt, click.Abort):
-        sys.exit(130)

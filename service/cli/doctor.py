@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import typer
-from redis import Redis, RedisError
+from redis import RedisError
 from rich.table import Table
 from sqlalchemy import text
 
@@ -18,7 +18,7 @@ from models.llm.card import load_card
 from service import embedded, settings
 from service.cli.common import DataDir, Json, database_url, one_transaction, print_json, screen
 from service.helpdesks import build_all
-from service.queue import SOCKET
+from service.queue import connect
 from service.settings import PREFIX, Loaded, Settings, connection_secrets
 
 
@@ -106,8 +106,7 @@ def _redis(loaded: Loaded) -> str:
     if url is None:
         raise TriageError("No embedded Redis is running: start triage up, or set TRIAGE_REDIS_URL.")
     try:
-        client: Any = Redis.from_url(url, **SOCKET)
-        return f"Redis {client.info('server')['redis_version']}"
+        return f"Redis {connect(url).info('server')['redis_version']}"
     except (RedisError, OSError):
         raise TriageError(
             "Redis does not answer: tickets are still taken, each classified a few seconds later."

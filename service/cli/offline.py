@@ -16,6 +16,7 @@ from models.errors import ConfigError
 from service import settings
 from service.cli import ticketfile
 from service.cli.common import notes, say
+from service.logs import configure
 from service.settings import DEMO_LLMS, Loaded, PolicyConfig
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def classify(
 ) -> None:
     """Classifies a file of tickets, without a database."""
     loaded = settings.load()
+    configure(loaded.settings.model_copy(update={"log_level": "warning"}))
     policy = _policy(loaded, llm)
     form = (out or file).suffix
     if out is not None and form not in ticketfile.FORMS:

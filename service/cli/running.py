@@ -1,5 +1,6 @@
 """up, serve, worker, migrate: the commands that run the service."""
 
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,20 @@ def register(app: typer.Typer) -> None:
 def up(data_dir: DataDir = None, host: Host = None, port: Port = None) -> None:
     """Runs everything on this machine until Ctrl-C: Postgres and Redis unless their URLs are set, API and worker."""
     loaded = settings.load(data_dir=data_dir, host=host, port=port)
+    _require_free(loaded.settings)
     supervisor.run(plan(loaded, _prepare_with_key), say, lambda service: _watch(service, loaded))
+
+
+def _require_free(found: settings.Settings) -> None:
+    """Says now what the API could only say in its log: that another program listens at its address."""
+    family = socket.AF_INET6 if ":" in found.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((found.host, found.port))
+        except OSError as error:
+            why = error.strerror or "it is no address"
+            raise ConfigError(f"Cannot listen on {found.host}:{found.port} ({why}): choose another --port.") from None
 
 
 def _watch(service: supervisor.Service, loaded: Loaded) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import inspect
 
 import migrations
 from models.db import conninfo, make_engine
+from models.errors import ConfigError, Unavailable
 
 VERSIONS = Path(migrations.__file__).parent / "versions"
 
@@ -42,6 +43,22 @@ def test_two_processes_may_migrate_at_once(empty_url):
     assert [process.wait(60) for process in running] == [0, 0, 0]
     assert migrations.current(empty_url) == migrations.head()
     migrations.check(empty_url)
+
+
+def test_a_database_of_a_newer_version_is_left_alone(database_url):
+    with psycopg.connect(conninfo(database_url), autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'newer'")
+    with pytest.raises(ConfigError, match="newer version"):
+        migrations.upgrade(database_url)
+    assert migrations.current(database_url) == "newer"
+
+
+def test_a_locked_table_is_waited_for_only_shortly(database_url):
+    with psycopg.connect(conninfo(database_url)) as connection:
+        connection.execute("LOCK TABLE tickets")
+        with pytest.raises(Unavailable, match="holds a table"):
+            migrations.downgrade(database_url, "base")
+    migrations.check(database_url)
 
 
 def test_constraints_follow_the_naming_convention(database):

@@ -1,0 +1,84 @@
+"""classify: files in, files out, without a database; a wrong line is named and no half file is left."""
+
+import csv
+import io
+import json
+
+import pytest
+
+TICKETS = [
+    {"id": "1", "body": "I want a refund"},
+    {"id": "2", "subject": "Card", "body": "it has not arrived"},
+    {"body": ""},
+]
+
+
+@pytest.fixture
+def classify(triage, tmp_path):
+    assert triage("init").code == 0
+
+    def run(text, *options, name="t.jsonl"):
+        (tmp_path / name).write_text(text)
+        return triage("classify", name, *options)
+
+    return run
+
+
+def lines(tickets):
+    return "".join(json.dumps(ticket) + "\n" for ticket in tickets)
+
+
+def test_jsonl_in_jsonl_out(classify):
+    ran = classify(lines(TICKETS))
+    rows = [json.loads(line) for line in ran.out.splitlines()]
+    assert [row["id"] for row in rows] == ["1", "2", None]
+    answers = [row["triage"]["category"] for row in rows]
+    assert [a["label"] for a in answers] == ["refunds", "card_delivery_and_activation", None]
+    assert answers[2]["reason"] == "empty"
+
+
+def test_csv_in_csv_out(classify, tmp_path):
+    ran = classify("id,subject,body\n1,,I want a refund\n2,Card,it has not arrived\n", "--out", "o.csv", name="t.csv")
+    assert (ran.code, ran.out) == (0, "")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "o.csv").read_text())))
+    assert [row["category_label"] for row in rows] == ["refunds", "card_delivery_and_activation"]
+    assert list(rows[0]) == [
+        "id",
+        *(f"category_{k}" for k in ("label", "confidence", "calibrated", "action", "reason")),
+    ]
+
+
+def test_order_and_count_are_kept(classify, tmp_path):
+    classify(lines({"id": i, "body": f"question {i} about my card"} for i in range(300)), "--out", "o.jsonl")
+    assert [json.loads(line)["id"] for line in (tmp_path / "o.jsonl").read_text().splitlines()] == list(range(300))
+
+
+def test_one_llm_alone_is_not_the_cascade(classify):
+    ran = classify(lines(TICKETS[:1]), "--llm", "fallback")
+    assert json.loads(ran.out)["triage"]["category"]["llms"] == ["fallback"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (lines(TICKETS[:2]) + "{\n", "line 3"),
+        (lines(TICKETS[:1]) + '{"text": "a"}\n', "line 2"),
+        ("[]\n", "line 1"),
+        ('{"body": "a", "subject": 1}\n', "line 1"),
+    ],
+)
+def test_a_wrong_line_is_named_and_nothing_is_written(classify, tmp_path, text, names):
+    ran = classify(text, "--out", "o.jsonl")
+    assert ran.code == 1
+    assert names in ran.err
+    assert not list(tmp_path.glob("o.jsonl*"))
+
+
+def test_wrong_names(classify, triage):
+    assert "primary, fallback" in classify(lines(TICKETS), "--llm", "x").err
+    assert ".csv" in classify(lines(TICKETS), "--out", "o.txt").err
+    assert "nowhere" in triage("classify", "nowhere").err
+
+
+def test_an_empty_file_is_an_empty_answer(classify):
+    assert classify("").out == ""

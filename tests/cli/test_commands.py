@@ -1,0 +1,146 @@
+"""Every command on the store: what it prints, its exit code, and one plain sentence when it cannot."""
+
+import hashlib
+import json
+import socket
+import stat
+
+import pytest
+
+
+def test_help_and_wrong_usage(triage):
+    assert triage("--help").code == 0
+    for wrong in (["nonsense"], ["keys", "create", "x"], ["report", "--format", "xml"], ["up", "--port", "many"]):
+        ran = triage(*wrong)
+        assert ran.code == 2
+        assert ran.err
+
+
+@pytest.mark.parametrize("command", [["keys", "list"], ["report"], ["migrate"], ["backup", "b"]])
+def test_without_a_running_service_it_says_so(triage, command):
+    assert triage("init").code == 0
+    ran = triage(*command)
+    assert ran.code == 1
+    assert "start triage up" in ran.err
+    assert len(ran.err.strip().splitlines()) == 1
+
+
+def test_init_never_overwrites(triage, tmp_path):
+    assert triage("init").code == 0
+    (tmp_path / "triage.yaml").write_text("mine")
+    ran = triage("init")
+    assert (ran.code, (tmp_path / "triage.yaml").read_text()) == (1, "mine")
+    assert "exists already" in ran.err
+
+
+def test_a_key_is_shown_once_listed_without_its_text_and_revoked(stored, sql):
+    made = json.loads(stored("keys", "create", "crm", "--scope", "tickets:write", "--source", "crm", "--json").out)
+    assert set(made) == {"id", "name", "key", "scopes", "source"}
+    assert sql("SELECT sha256, source FROM api_keys") == [(hashlib.sha256(made["key"].encode()).digest(), "crm")]
+    for listed in (stored("keys", "list"), stored("keys", "list", "--json")):
+        assert made["id"] in listed.out
+        assert made["key"] not in listed.out
+    assert stored("keys", "revoke", made["id"]).code == 0
+    assert sql("SELECT revoked_at IS NOT NULL FROM api_keys") == [(True,)]
+    assert stored("keys", "revoke", "01a1feef-60f3-7010-b789-e50222ae6516").code == 1
+    assert "tickets:write" in stored("keys", "create", "x", "--scope", "all").err
+
+
+def test_migrate_is_repeatable_and_check_tells(stored, sql):
+    assert stored("migrate").code == 0
+    assert stored("migrate", "--check").code == 0
+    sql("UPDATE alembic_version SET version_num = 'older'")
+    ran = stored("migrate", "--check")
+    assert ran.code == 1
+    assert "run triage migrate" in ran.err
+
+
+def test_report_as_json_is_the_api_s(stored, client, drain):
+    ticket = client.post("/v1/tickets", json={"body": "I want a refund"}).json()
+    drain.run()
+    client.post(f"{ticket['url']}/verdicts", json={"field": "category", "label": "refunds", "source": "dataset"})
+    ours, theirs = json.loads(stored("report", "--format", "json").out), client.get("/v1/report").json()
+    ours.pop("generated_at"), theirs.pop("generated_at")
+    assert ours == theirs
+    text = stored("report").out
+    assert "cascade as served" in text
+    assert "n=1" in text
+
+
+def test_a_report_over_nothing_says_what_is_missing(stored):
+    assert "not enough verdicts" in stored("report").out
+
+
+def test_backup_and_restore_bring_everything_back(stored, client, drain, sql, tmp_path):
+    tables = ("tickets", "predictions", "triages", "verdicts", "api_keys", "llm_versions", "taxonomy_versions")
+    client.post("/v1/tickets", json={"body": "I want a refund", "external_id": "1"})
+    drain.run()
+
+    def content():
+        return {table: sql(f"SELECT * FROM {table} ORDER BY 1") for table in tables}
+
+    before = content()
+    assert stored("backup", "all.dump").code == 0
+    assert stat.S_IMODE((tmp_path / "all.dump").stat().st_mode) == 0o600
+    assert stored("backup", "all.dump").code == 1
+    client.post("/v1/tickets", json={"body": "later"})
+    assert "--replace" in stored("restore", "all.dump").err
+    assert content() != before
+    assert stored("restore", "all.dump", "--replace").code == 0
+    assert content() == before
+
+
+def test_restoring_rubbish_changes_nothing(stored, client, sql, tmp_path):
+    client.post("/v1/tickets", json={"body": "a"})
+    (tmp_path / "rubbish").write_bytes(b"PGDMP" + b"\0" * 100)
+    for name in ("rubbish", "nowhere"):
+        assert stored("restore", name, "--replace").code == 1
+    assert sql("SELECT body FROM tickets") == [("a",)]
+
+
+def test_doctor_names_what_is_wrong_and_hides_secrets(stored, monkeypatch):
+    monkeypatch.setenv("TRIAGE_API_KEY", "hunter2")
+    monkeypatch.setenv("TRIAGE_PORT", "9")
+    ran = stored("doctor")
+    assert ran.code == 1  # no API runs at this port
+    assert "start triage up" in ran.out
+    assert "hunter2" not in ran.out
+    lines = {line["what"]: line["ok"] for line in json.loads(stored("doctor", "--json").out)}
+    assert lines.pop("API") is False
+    assert all(lines.values()), lines
+    assert {"configuration", "taxonomy", "llm primary", "llm fallback", "Postgres", "Redis"} <= set(lines)
+
+
+def test_doctor_with_broken_configuration(triage, tmp_path):
+    (tmp_path / "triage.yaml").write_text("policy: [")
+    ran = triage("doctor")
+    assert ran.code == 1
+    assert "not valid YAML" in ran.out
+
+
+def test_a_password_is_in_no_sentence(triage, monkeypatch):
+    assert triage("init").code == 0
+    monkeypatch.setenv("TRIAGE_DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:9/d")
+    for command in (["keys", "list"], ["report"], ["backup", "b"], ["migrate"], ["doctor"]):
+        ran = triage(*command)
+        assert ran.code == 1
+        assert "hunter2" not in ran.out + ran.err
+
+
+def test_serve_and_worker_need_their_urls(triage):
+    assert triage("init").code == 0
+    for command in ("serve", "worker"):
+        ran = triage(command)
+        assert ran.code == 1
+        assert "triage up" in ran.err
+
+
+def test_up_refuses_a_port_that_is_taken_before_it_starts_anything(triage, tmp_path):
+    assert triage("init").code == 0
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        ran = triage("up", "--port", other.getsockname()[1])
+    assert ran.code == 1
+    assert "--port" in ran.err
+    assert not (tmp_path / ".triage").exists()
