@@ -29,7 +29,8 @@ from workers.engines.base import Scores, Timings
 
 # Holds any prepared ticket: 1,500 bytes, half as many again if lower-casing lengthens them, and the prompt around it.
 CONTEXT = 2_560
-# The raw list that each call asks for; what it lacks comes from a second call. Longer lists cost about 10 us an entry.
+# The raw list that each call asks for, about 5 us an entry; what it lacks comes from a second call of about 0.4 ms. With
+# 11 codes, 32 held them all for 73 to 86 % of the demo's tickets, and 24 to 48 were equally fast.
 TOP = 32
 # Lifts every code above every other token without losing float32 precision.
 BIAS = 100.0
@@ -141,7 +142,8 @@ def _score(ready: _Loaded, prompt: str, codes: Sequence[str]) -> tuple[dict[str,
     ids = {code: ready.ids[code] for code in codes if code in ready.ids}
     if not ids:
         return {}, []
-    first = _complete(ready.server, prompt, ids, n_probs=TOP)
+    # A list shorter than the codes cannot hold them all, so then it need not be long.
+    first = _complete(ready.server, prompt, ids, n_probs=TOP if len(ids) <= TOP else 1)
     token = _first_token(first)
     raw = {entry["id"]: entry["logprob"] for entry in [*token["top_logprobs"], token]}
     usages = [first["timings"]]
