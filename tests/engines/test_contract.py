@@ -12,6 +12,7 @@ import models.llm
 from models.errors import ConfigError, EngineDown, TicketRejected
 from models.llm.card import Card, load_card
 from models.llm.prompt import render
+from models.llm.text import prepare
 from workers.engines.base import Engine, Scores
 from workers.engines.llamacpp import LlamaCpp
 
@@ -103,6 +104,11 @@ def test_a_prompt_beyond_the_context_is_the_tickets_fault(engine: Engine, card: 
     with pytest.raises(TicketRejected, match="tokens"):
         ask(engine, card, "qx " * 10_000)
     assert ask(engine, card, "where is my card").complete
+
+
+@pytest.mark.parametrize("unit", ["\u0130", "\U0001f600", "<", "[#", "\u6f22", "word "])
+def test_any_prepared_ticket_fits(engine: Engine, card: Card, unit: str) -> None:
+    assert ask(engine, card, prepare("", unit * 60_000).text).complete
 
 
 def test_a_prompt_that_is_no_text_is_the_tickets_fault(engine: Engine, card: Card) -> None:

@@ -29,8 +29,8 @@ from workers.engines.base import Scores, Timings
 
 # Holds any prepared ticket: 1,500 bytes, half as many again if lower-casing lengthens them, and the prompt around it.
 CONTEXT = 2_560
-# The raw list that each call asks for, about 5 us an entry; what it lacks comes from a second call of about 0.4 ms. With
-# 11 codes, 32 held them all for 73 to 86 % of the demo's tickets, and 24 to 48 were equally fast.
+# The raw list that each call asks for, about 5 us an entry; what it lacks comes from a second call of about 0.4 ms.
+# With 11 codes, 32 held them all for 73 to 86 % of the demo's tickets, and 24 to 48 were equally fast.
 TOP = 32
 # Lifts every code above every other token without losing float32 precision.
 BIAS = 100.0
