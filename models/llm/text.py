@@ -70,7 +70,7 @@ def _readable(body: str) -> tuple[str, bool]:
     if not _HTML.search(body):
         return _without_quotes(body), False
     parts = body.split("<", MAX_TAGS)
-    return _html_text("<".join(parts[:MAX_TAGS])), len(parts) > MAX_TAGS
+    return _without_quotes(_html_text("<".join(parts[:MAX_TAGS]))), len(parts) > MAX_TAGS
 
 
 def _html_text(html: str) -> str:

@@ -68,6 +68,7 @@ def test_html_becomes_its_text() -> None:
     assert prepare("", body).text == "Café refund"
     assert prepare("", "I paid 3 < 5 and a<b").text == "I paid 3 < 5 and a< b"
     assert prepare("", "<blockquote>only a quote</blockquote>").text == "only a quote"
+    assert prepare("", "You &amp; I\n&gt; old\n> old").text == "You & I"
 
 
 @pytest.mark.parametrize(
