@@ -2,10 +2,7 @@
 tiny llms, and an API or a worker over them."""
 
 import itertools
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import httpx
 import psycopg
 import pytest
 from pydantic import SecretStr
+from serving import serving
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
@@ -20,7 +18,6 @@ import migrations
 from models import taxonomy
 from models.db import conninfo, make_engine, transaction
 from service import settings
-from service.app import server
 from service.auth import create_key
 from service.datadir import Urls
 from service.embedded import EmbeddedServers
@@ -104,24 +101,6 @@ def new_key(database: Engine) -> Callable[..., str]:
             return create_key(session, "test", list(scopes), source)[1]
 
     return make
-
-
-@contextmanager
-def serving(loaded: Loaded) -> Iterator[httpx.Client]:
-    """The API on a free port of loopback, in a thread of this process, and a client that has no key yet."""
-    found = loaded.model_copy(update={"settings": loaded.settings.model_copy(update={"port": 0})})
-    running = server(found, migrations.head())
-    thread = threading.Thread(target=running.run)
-    thread.start()
-    while not running.started and thread.is_alive():
-        time.sleep(0.01)
-    port = running.servers[0].sockets[0].getsockname()[1]
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
-            yield client
-    finally:
-        running.should_exit = True
-        thread.join()
 
 
 @pytest.fixture

@@ -2,10 +2,12 @@
 
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
 from celery import signals
+from celery.exceptions import SecurityWarning
 
 from models.errors import ConfigError
 from service.queue import QUEUE, celery_app
@@ -14,7 +16,9 @@ from workers.runtime import Runtime
 from workers.tasks import register
 
 ARGUMENTS = (
+    "--quiet",
     "worker",
+    "--loglevel=WARNING",
     "--pool=threads",
     "--concurrency=2",
     f"--queues={QUEUE}",
@@ -36,13 +40,20 @@ def run(loaded: Loaded) -> None:
     register(app, runtime)
     _connect(runtime)
     try:
-        app.worker_main([*ARGUMENTS, f"--loglevel={loaded.settings.log_level}"])
+        app.worker_main(list(ARGUMENTS))
     finally:
         runtime.close()
         shutil.rmtree(sockets, ignore_errors=True)
 
 
 def _connect(runtime: Runtime) -> None:
+    # Celery warns everyone who is root, because of pickle; here messages are JSON and carry nothing.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+
+    @signals.setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
+    def leave_logging_as_it_is(**_: Any) -> None:
+        """Celery configures logging unless somebody answers this signal."""
+
     @signals.worker_init.connect(weak=False)  # type: ignore[untyped-decorator]  # celery has no types
     def start(**_: Any) -> None:
         runtime.start()

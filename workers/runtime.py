@@ -24,6 +24,9 @@ log = structlog.get_logger()
 LOOK_S = 2.0
 HEARTBEAT_S = 5.0
 FORGET = text("workers.seen_at < now() - interval '1 hour'")
+OLD_KEYS = text("""
+    DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours' AND ctid = ANY(ARRAY(
+        SELECT ctid FROM idempotency_keys WHERE created_at < now() - interval '24 hours' LIMIT 1000))""")
 
 
 class Runtime:
@@ -80,7 +83,7 @@ class Runtime:
             self.stopped.wait(LOOK_S)
 
     def beat(self) -> None:
-        """Writes that this worker lives and which llms it has, every few seconds."""
+        """Writes that this worker lives and which llms it has, and clears away what has expired, every few seconds."""
         if time.monotonic() - self.last_beat < HEARTBEAT_S:
             return
         values = {"id": self.id, "host": socket.gethostname(), "pid": os.getpid(), "llms": self.llms.state()}
@@ -88,6 +91,7 @@ class Runtime:
         with transaction(self.database) as session:
             session.execute(insert(Worker).values(values).on_conflict_do_update(index_elements=["id"], set_=seen))
             session.execute(delete(Worker).where(FORGET))
+            session.execute(OLD_KEYS)
         self.last_beat = time.monotonic()
 
     def _forget_me(self) -> None:

@@ -30,7 +30,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u20
 
 def say(sentence: str) -> None:
     """Progress for people: on stderr, so that what a command prints can be piped."""
-    notes.print(sentence, style="dim", highlight=False, markup=False)
+    notes.print(sentence, style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
 def visible(text: str) -> str:

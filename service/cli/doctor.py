@@ -17,6 +17,7 @@ from models.errors import TriageError
 from models.llm.card import load_card
 from service import embedded, settings
 from service.cli.common import DataDir, Json, database_url, one_transaction, print_json, screen
+from service.cli.running import local_address
 from service.helpdesks import build_all
 from service.queue import connect
 from service.settings import PREFIX, Loaded, Settings, connection_secrets
@@ -114,7 +115,7 @@ def _redis(loaded: Loaded) -> str:
 
 
 def _api(loaded: Loaded) -> str:
-    url = f"http://{loaded.settings.host}:{loaded.settings.port}/readyz"
+    url = f"{local_address(loaded.settings)}/readyz"
     try:
         found = httpx.get(url, timeout=5, trust_env=False).json()
     except (httpx.HTTPError, ValueError):

@@ -85,13 +85,19 @@ def _prepare_with_key(loaded: Loaded, url: str) -> None:
 
 def address(loaded: Loaded) -> str:
     """Where people reach the API."""
-    return loaded.settings.public_url or f"http://{loaded.settings.host}:{loaded.settings.port}"
+    return loaded.settings.public_url or local_address(loaded.settings)
+
+
+def local_address(found: settings.Settings) -> str:
+    """Where this machine reaches the API."""
+    host = f"[{found.host}]" if ":" in found.host else found.host
+    return f"http://{host}:{found.port}"
 
 
 def answers(loaded: Loaded) -> bool:
     """Whether the API answers at all; a worker may still be loading."""
     try:
-        url = f"http://{loaded.settings.host}:{loaded.settings.port}/readyz"
+        url = f"{local_address(loaded.settings)}/readyz"
         return httpx.get(url, timeout=2, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False

@@ -39,7 +39,9 @@ class Door:
 
         The row may be committed although the caller has gone: the answer is lost then, the ticket is not.
         """
-        if len(self.pending) >= PENDING or self.closing:
+        if self.closing:
+            raise Unavailable("Triage is stopping; send the ticket again.", retry_after=5)
+        if len(self.pending) >= PENDING:
             raise QueueFull("Too many tickets are being written at this moment; send them again.", retry_after=2)
         submission.done = asyncio.get_running_loop().create_future()
         self.pending.append(submission)
@@ -84,13 +86,13 @@ class Door:
                 return None
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue
-            except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
+            except Exception as error:
+                if _about_the_data(error):
+                    # Only the kind is logged, because the error's text may quote the ticket.
+                    log.warning("door.refused", error=type(error).__name__, tickets=len(group))
+                    return InvalidRequest("Postgres refused the data of this ticket.")
                 log.warning("postgres.away", error=type(error).__name__)
                 break
-            except Exception as error:
-                # Everything else is about the data; only its kind is logged, because its text may quote the ticket.
-                log.warning("door.refused", error=type(error).__name__, tickets=len(group))
-                return InvalidRequest("Postgres refused the data of this ticket.")
         await self._disconnect()
         return Unavailable("Postgres does not answer; send the ticket again.", retry_after=5)
 
@@ -105,6 +107,16 @@ class Door:
         if self.connection is not None:
             await self.connection.close()
             self.connection = None
+
+
+def _about_the_data(error: Exception) -> bool:
+    """Whether a ticket's values are at fault. The rest (a standby, another schema, a lost connection) passes."""
+    if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
+        return True
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | OSError):
+        return False
+    # Postgres gives each of its errors a code; one without was found in the values before they were sent.
+    return getattr(error, "sqlstate", None) is None
 
 
 def take_group(pending: deque[Submission]) -> list[Submission]:

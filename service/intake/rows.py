@@ -34,10 +34,13 @@ COLUMNS = {
     "subject": "text", "body": "text", "repaired": "bool", "raw": "bytea", "content_sha256": "bytea",
     "details": "jsonb", "created_at": "timestamptz", "priority": "int", "shadow": "bool", "shadow_rate": "float8",
 }  # fmt: skip
+NAMES = ", ".join(COLUMNS)
+# Of several tickets with one key the first becomes the row and the others revise it, in their order.
 INSERT_TICKETS = f"""
-    INSERT INTO tickets ({", ".join(COLUMNS).replace("details", "metadata")})
-    SELECT * FROM unnest({", ".join(f"%s::{kind}[]" for kind in COLUMNS.values())})
-    ORDER BY 2, 3
+    INSERT INTO tickets ({NAMES.replace("details", "metadata")})
+    SELECT {NAMES} FROM unnest({", ".join(f"%s::{kind}[]" for kind in COLUMNS.values())})
+        WITH ORDINALITY AS new ({NAMES}, place)
+    ORDER BY source, external_id, place
     ON CONFLICT (source, external_id) DO NOTHING
     RETURNING id"""  # noqa: S608 (only our own column names)
 LOCK_TICKET = """
@@ -61,8 +64,7 @@ async def write(connection: Connection, group: list[Submission]) -> None:
     async with connection.transaction():
         fresh = await _claim_keys(connection, group)
         inserted = await _insert([t for s in fresh for t in s.tickets], connection)
-        for submission in fresh:
-            await _settle(connection, submission, inserted)
+        await _settle(connection, fresh, inserted)
 
 
 async def _claim_keys(connection: Connection, group: list[Submission]) -> list[Submission]:
@@ -103,13 +105,21 @@ async def _insert(tickets: list[NewTicket], connection: Connection) -> set[UUID]
     return {row[0] for row in await cursor.fetchall()}
 
 
-async def _settle(connection: Connection, submission: Submission, inserted: set[UUID]) -> None:
-    """Turns tickets that were there before into duplicates or new runs, and the stored answer with them."""
-    repeated = [i for i, ticket in enumerate(submission.tickets) if ticket.id not in inserted]
-    for i in repeated:
+async def _settle(connection: Connection, fresh: list[Submission], inserted: set[UUID]) -> None:
+    """Turns tickets that were there before into duplicates or new runs, and the stored answers with them."""
+    repeated = [(s, i) for s in fresh for i, ticket in enumerate(s.tickets) if ticket.id not in inserted]
+    # These rows are locked one by one, so the order of keys must hold over the whole group.
+    for submission, i in sorted(repeated, key=_ticket_key):
         submission.receipts[i] = await _repeat(connection, submission.tickets[i])
-    if repeated and submission.key is not None:
-        await connection.execute(AMEND_KEY, (_answer(submission), *submission.key))
+    for submission in {id(s): s for s, _ in repeated}.values():
+        if submission.key is not None:
+            await connection.execute(AMEND_KEY, (_answer(submission), *submission.key))
+
+
+def _ticket_key(place: tuple[Submission, int]) -> tuple[str, str]:
+    submission, i = place
+    ticket = submission.tickets[i]
+    return ticket.source, ticket.external_id or ""
 
 
 async def _repeat(connection: Connection, ticket: NewTicket) -> Receipt:

@@ -1,7 +1,8 @@
 """/healthz and /readyz tell the truth without a key."""
 
+from serving import serving
+
 import migrations
-from tests.conftest import serving
 from workers.runtime import Runtime
 
 
@@ -26,7 +27,7 @@ def test_a_fresh_heartbeat_makes_it_ok_and_a_stale_one_does_not_count(client, lo
         runtime.start()
         runtime.beat()
         assert ready(client) == (200, "ok", "")
-        sql("UPDATE workers SET llms = '{\"primary\": {\"error\": \"no file\"}}'")
+        sql('UPDATE workers SET llms = \'{"primary": {"error": "no file"}}\'')
         assert "primary is not loaded: no file" in ready(client)[2]
         sql("UPDATE workers SET seen_at = now() - interval '16 seconds'")
         assert "No worker" in ready(client)[2]

@@ -5,8 +5,7 @@ import hmac
 import json
 
 import pytest
-
-from tests.conftest import serving
+from serving import serving
 
 CONNECTIONS = [
     {

@@ -19,7 +19,9 @@ def problem(answer, status):
 
 
 def test_a_ticket_is_a_row_when_it_is_answered(client, sql):
-    raw = b'{"subject": "Card", "body": "My card has not arrived", "external_id": "7", "source": "crm", "language": "en"}'
+    raw = (
+        b'{"subject": "Card", "body": "My card has not arrived", "external_id": "7", "source": "crm", "language": "en"}'
+    )
     answer = client.post("/v1/tickets", content=raw, headers=JSON)
     assert answer.status_code == 202
     assert answer.json() == {
@@ -87,7 +89,9 @@ def test_wrong_content_type_and_size(client, loaded, sql):
 def test_broken_text_is_repaired_and_the_received_bytes_are_kept(client, sql):
     raw = b'{"body": "a\\u0000b\\ud800c", "subject": "ok", "metadata": {"k\\u0000": "\\udc00"}}'
     assert client.post("/v1/tickets", content=raw, headers=JSON).status_code == 202
-    assert sql("SELECT body, repaired, raw, metadata FROM tickets") == [("a\ufffdb\ufffdc", True, raw, {"k\ufffd": "\ufffd"})]
+    assert sql("SELECT body, repaired, raw, metadata FROM tickets") == [
+        ("a\ufffdb\ufffdc", True, raw, {"k\ufffd": "\ufffd"})
+    ]
 
 
 def test_pairs_of_surrogates_are_one_good_character(client, sql):
@@ -168,7 +172,13 @@ def test_without_external_id_nothing_is_a_duplicate(client, sql):
 
 def test_a_bad_item_of_a_batch_sinks_no_other(client, sql, loaded):
     big = "x" * (loaded.settings.max_ticket_bytes + 1)
-    given = [{"body": "a"}, {"x": 1}, {"body": "b", "external_id": "1"}, {"body": big}, {"body": "b", "external_id": "1"}]
+    given = [
+        {"body": "a"},
+        {"x": 1},
+        {"body": "b", "external_id": "1"},
+        {"body": big},
+        {"body": "b", "external_id": "1"},
+    ]
     answer = client.post("/v1/tickets/batch", json={"tickets": given})
     assert answer.status_code == 202
     items = answer.json()["items"]
@@ -185,13 +195,15 @@ def test_a_batch_is_repeated_as_one(client, sql):
     assert sql("SELECT count(*) FROM tickets") == [(2,)]
 
 
-@pytest.mark.parametrize("given", [{"tickets": []}, {"tickets": {}}, [], {"tickets": [{"body": "a"}] * 1001}, {"x": []}])
+@pytest.mark.parametrize(
+    "given", [{"tickets": []}, {"tickets": {}}, [], {"tickets": [{"body": "a"}] * 1001}, {"x": []}]
+)
 def test_a_batch_has_1_to_1000_tickets(client, given):
     problem(client.post("/v1/tickets/batch", json=given), 422)
 
 
 def test_a_full_queue_is_429_with_retry_after(loaded, new_key, sql):
-    from tests.conftest import serving
+    from serving import serving
 
     limited = loaded.model_copy(update={"settings": loaded.settings.model_copy(update={"queue_limit": 2})})
     with serving(limited) as client:

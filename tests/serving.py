@@ -1,0 +1,30 @@
+"""The API in a thread of the test's own process, on a free port of loopback."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+import migrations
+from service.app import server
+from service.settings import Loaded
+
+
+@contextmanager
+def serving(loaded: Loaded) -> Iterator[httpx.Client]:
+    """Runs the API over these settings; a client that has no key yet."""
+    found = loaded.model_copy(update={"settings": loaded.settings.model_copy(update={"port": 0})})
+    running = server(found, migrations.head())
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    while not running.started and thread.is_alive():
+        time.sleep(0.01)
+    port = running.servers[0].sockets[0].getsockname()[1]
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+            yield client
+    finally:
+        running.should_exit = True
+        thread.join()
