@@ -1,0 +1,64 @@
+"""One `triage up` for all fault tests, started again where a test has left it stopped, and threads that post to it."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from posters import Posters
+from processes import Up, eventually
+
+from service.settings import DEMO_LLMS
+
+CONFIG = """
+taxonomy: taxonomy.yaml
+engines:
+  embedded: {kind: llamacpp, parallel: 4}
+llms:
+  primary: {engine: embedded, model: primary.gguf}
+  fallback: {engine: embedded, model: fallback.gguf}
+policy: {primary: primary, fallback: fallback, escalate_below: 0.80, combine: average, shadow_rate: 1.0}
+"""
+
+
+@pytest.fixture(scope="session")
+def only_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """On copies of the demo's llms, so that a test can take one away."""
+    folder = tmp_path_factory.mktemp("faults")
+    (folder / "triage.yaml").write_text(CONFIG)
+    shutil.copyfile(DEMO_LLMS / "taxonomy.yaml", folder / "taxonomy.yaml")
+    for name in ("primary", "fallback"):
+        for kind in ("gguf", "json"):
+            shutil.copyfile(DEMO_LLMS / f"{name}.{kind}", folder / f"{name}.{kind}")
+    made = Up(folder, folder / "triage.yaml")
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def up(only_up: Up) -> Iterator[Up]:
+    """Running, with nothing waiting; afterwards everything that the test posted is done, once."""
+    if not only_up.alive():
+        only_up.start()
+    only_up.until("ok")
+    yield only_up
+    if only_up.alive():
+        finish(only_up)
+        assert "Traceback" not in only_up.output()
+
+
+def finish(up: Up) -> None:
+    """Waits until every ticket is done, and sees that each was recorded once, by both llms, and free of its lease."""
+    open_ = "SELECT count(*) FROM tickets WHERE status <> 'done'"
+    eventually(lambda: up.one(open_) == 0, 60, "some tickets were never classified")
+    once = """SELECT count(*) FROM tickets t WHERE lease_id IS NULL AND lease_until IS NULL AND attempts = 0
+        AND (SELECT array_agg(x.run) FROM triages x WHERE x.ticket_id = t.id) = ARRAY[t.run]
+        AND (SELECT count(*) FROM predictions p WHERE p.ticket_id = t.id AND p.run = t.run) = 2"""
+    assert up.one(once) == up.one("SELECT count(*) FROM tickets")
+
+
+@pytest.fixture
+def posters(up: Up, request: pytest.FixtureRequest) -> Iterator[Posters]:
+    """Four threads that post until told to stop."""
+    made = Posters(up, request.node.name)
+    with made:
+        yield made

@@ -1,0 +1,90 @@
+"""Redis or Postgres killed, frozen or stopped while helpdesks post: nothing accepted is lost or recorded twice.
+
+Without Redis the answer is still 202 and tickets are still classified; without Postgres it is 503 with Retry-After.
+"""
+
+import signal
+
+import psutil
+from posters import Posters
+from processes import Up, eventually, gone
+
+BOUND_S = 10
+
+
+def all_were_taken(posters: Posters) -> None:
+    """Every answer was a 202 in bounded time, and each ticket is one row."""
+    answers = posters.stop()
+    assert {answer.status for answer in answers} == {202}
+    assert max(answer.seconds for answer in answers) < BOUND_S
+    assert posters.lost() == []
+    assert posters.rows_of_each() == {1}
+
+
+def test_redis_killed(up: Up, posters: Posters) -> None:
+    posters.until_answered(20)
+    old = up.send("redis", signal.SIGKILL)
+    posters.until_answered(20)
+    eventually(lambda: gone([old]))
+    assert up.part("redis").pid != old.pid
+    posters.until_answered(20)
+    all_were_taken(posters)
+    up.until("ok")
+
+
+def test_redis_frozen(up: Up, posters: Posters) -> None:
+    posters.until_answered(20)
+    redis = up.send("redis", signal.SIGSTOP)
+    try:
+        posters.until_answered(100)
+        classified = up.one("SELECT count(*) FROM triages")
+        assert any("Redis does not answer" in missing for missing in up.until("degraded")["missing"])
+        eventually(lambda: up.one("SELECT count(*) FROM triages") > classified, why="nothing is classified meanwhile")
+    finally:
+        redis.send_signal(signal.SIGCONT)
+    posters.until_answered(20)
+    all_were_taken(posters)
+    assert up.part("redis").pid == redis.pid
+    up.until("ok")
+
+
+def test_postgres_stopped_and_back(up: Up, posters: Posters) -> None:
+    posters.until_answered(20)
+    old = up.send("postgres", signal.SIGINT)
+    posters.until_answered(3, status=503)
+    eventually(lambda: gone([old]))
+    posters.until_answered(20)
+    answers = posters.stop()
+    refused = [answer for answer in answers if answer.status == 503]
+    assert {answer.status for answer in answers} == {202, 503}
+    assert {(a.headers or {}).get("content-type") for a in refused} == {"application/problem+json"}
+    assert {(a.headers or {}).get("retry-after") for a in refused} == {"5"}
+    posters.send_again()
+    assert posters.lost() == []
+    assert posters.rows_of_each() == {1}
+    up.expire_leases()
+
+
+def test_postgres_killed_and_back(up: Up, posters: Posters) -> None:
+    posters.until_answered(20)
+    old = up.send("postgres", signal.SIGKILL)
+    posters.until_answered(3, status=503)
+    eventually(lambda: gone([old]))
+    posters.until_answered(20)
+    assert {answer.status for answer in posters.stop()} == {202, 503}
+    posters.send_again()
+    assert posters.lost() == []
+    assert posters.rows_of_each() == {1}
+    up.expire_leases()
+
+
+def test_one_backend_killed(up: Up, posters: Posters) -> None:
+    """Postgres then throws every session out and repairs itself."""
+    posters.until_answered(20)
+    backend = up.one("SELECT pid FROM pg_stat_activity WHERE application_name = 'triage-door'")
+    psutil.Process(backend).kill()
+    posters.until_answered(20)
+    assert {answer.status for answer in posters.stop()} <= {202, 503}
+    posters.send_again()
+    assert posters.rows_of_each() == {1}
+    up.expire_leases()
