@@ -76,10 +76,13 @@ def test_codes_of_both_fields_share_one_softmax(engine: Engine, card: Card) -> N
     assert all(abs(scores.logprobs[code] - value) < 1e-3 for code, value in alone.logprobs.items())
 
 
-def test_the_mass_is_small_where_the_llm_was_not_asked_for_a_code(engine: Engine, card: Card) -> None:
-    scores = engine.score(card.name, "ticket\nwhere is", list(card.codes["category"].values()))
-    assert scores.complete
-    assert mass(scores) < 0.9
+def test_the_mass_is_small_where_the_llm_was_not_asked_for_these_codes(engine: Engine, card: Card) -> None:
+    """A softmax over the codes alone would give 1. The demo llms know only codes, so they are asked the other field."""
+    codes = list(card.codes["category"].values())
+    for text in TICKETS[:8]:
+        scores = engine.score(card.name, render(text, "intent", card.prompt_version), codes)
+        assert scores.complete
+        assert mass(scores) < 0.9
 
 
 def test_scores_do_not_depend_on_what_runs_beside_or_ran_before(engine: Engine, card: Card) -> None:
