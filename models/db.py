@@ -4,10 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import URL, Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from models.errors import ConfigError, Unavailable
+
+# A process that is frozen inside a transaction must not keep its rows from the others for longer than a lease lasts.
+SESSION = "-c timezone=utc -c idle_in_transaction_session_timeout=30s"
+# Postgres away, all our connections in use by slow answers, a standby after a failover, a session ended by a timeout.
+AWAY = (OperationalError, InterfaceError, PoolTimeout, InternalError)
 
 
 def database_url(text: str) -> URL:
@@ -28,7 +34,7 @@ def conninfo(text: str) -> str:
 
 def make_engine(text: str, *, pool_size: int = 5, statement_timeout_s: int = 30) -> Engine:
     """A pooled engine; connections are checked before use, so a restarted Postgres costs no error."""
-    options = f"-c timezone=utc -c statement_timeout={statement_timeout_s * 1000}"
+    options = f"{SESSION} -c statement_timeout={statement_timeout_s * 1000}"
     return create_engine(
         database_url(text),
         pool_size=pool_size,
@@ -46,5 +52,5 @@ def transaction(engine: Engine) -> Iterator[Session]:
     try:
         with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
-    except (OperationalError, InterfaceError) as error:
+    except AWAY as error:
         raise Unavailable("Postgres does not answer; try again shortly.", retry_after=5) from error

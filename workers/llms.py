@@ -36,7 +36,7 @@ class Opinion:
 
 @dataclass(slots=True)
 class Llm:
-    """One llm of triage.yaml. Without a card it is not loaded, and `error` says why."""
+    """One llm of triage.yaml. It is asked only when loaded and pinned; until then `error` says what it lacks."""
 
     name: str
     path: Path
@@ -47,7 +47,7 @@ class Llm:
 
     def ask(self, text: str, name: str, labels: TaxonomyField) -> Opinion:
         """Scores a prepared text; raises EngineDown while not loaded, and what the engine raises."""
-        if self.card is None:
+        if self.card is None or self.error is not None:
             raise EngineDown(f"The llm {self.name} is not loaded: {self.error}")
         codes = self._codes(self.card, name, labels)
         prompt = render(text, name, self.card.prompt_version)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from models.errors import InvalidRequest, TooLarge, TriageError
+from models.errors import InvalidRequest, TooLarge, TriageError, Unavailable
 from service.api.body import json_body, read_body
 from service.api.tickets import read_whole
 from service.auth import Caller, TicketWriter
@@ -39,7 +40,8 @@ async def post_ticket(
     ticket = _admit(request, caller, parse_json(raw), raw)
     (receipt,) = await _commit(request, Submission([ticket], caller.id, idempotency_key, _hash(raw)))
     if wait and await state.waiting.until_ready(UUID(receipt.id), wait):
-        return JSONResponse(await run_in_threadpool(read_whole, state.engine, UUID(receipt.id)))
+        with suppress(Unavailable):  # the ticket is committed: after an error the caller would send it again
+            return JSONResponse(await run_in_threadpool(read_whole, state.engine, UUID(receipt.id)))
     return JSONResponse(_accepted(receipt), 202)
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from models.db import SESSION
 from models.errors import InvalidRequest, QueueFull, TriageError, Unavailable
 from service.intake.rows import write
 from service.intake.submission import Receipt, Submission
@@ -99,7 +100,7 @@ class Door:
     async def _connected(self) -> psycopg.AsyncConnection[Any]:
         if self.connection is None or self.connection.closed:
             self.connection = await psycopg.AsyncConnection.connect(
-                self.conninfo, autocommit=True, connect_timeout=5, application_name="triage-door"
+                self.conninfo, autocommit=True, connect_timeout=5, application_name="triage-door", options=SESSION
             )
         return self.connection
 

@@ -1,0 +1,108 @@
+"""Every way in which Postgres can be away is one error, Unavailable, which is a 503 or another try, never a 500."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from sqlalchemy import Engine, create_engine, text
+
+from models import db, taxonomy
+from models.db import conninfo, make_engine, transaction
+from models.errors import EngineDown, Unavailable
+from service.datadir import Urls
+from service.settings import Loaded
+from workers.llms import Llms
+
+ONE = text("SELECT 1")
+
+
+def test_all_connections_in_use(database_url: str) -> None:
+    engine = create_engine(db.database_url(database_url), pool_size=1, max_overflow=0, pool_timeout=0.1)
+    with transaction(engine) as busy:
+        busy.execute(ONE)
+        with pytest.raises(Unavailable), transaction(engine) as session:
+            session.execute(ONE)
+    with transaction(engine) as session:
+        assert session.scalar(ONE) == 1
+    engine.dispose()
+
+
+def test_a_standby_after_a_failover(database_url: str, sql: Callable[..., list[Any]]) -> None:
+    (name,) = sql("SELECT current_database()")[0]
+    sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    engine = make_engine(database_url)
+    with pytest.raises(Unavailable), transaction(engine) as session:
+        session.execute(text("DELETE FROM tickets"))
+    engine.dispose()
+
+
+def test_a_process_frozen_inside_a_transaction_gives_its_rows_up(database: Engine) -> None:
+    with transaction(database) as session:
+        assert session.scalar(text("SHOW idle_in_transaction_session_timeout")) == "30s"
+    with pytest.raises(Unavailable):
+        _frozen_inside(database)
+    with transaction(database) as session:
+        assert session.scalar(ONE) == 1
+
+
+def _frozen_inside(database: Engine) -> None:
+    with transaction(database) as frozen:
+        frozen.execute(text("SET LOCAL idle_in_transaction_session_timeout = 20"))
+        frozen.execute(text("LOCK TABLE tickets"))
+        with transaction(database) as other:
+            other.execute(text("LOCK TABLE tickets"))
+        time.sleep(0.05)
+        frozen.execute(ONE)
+
+
+def test_every_connection_ended(database: Engine, sql: Callable[..., list[Any]]) -> None:
+    with transaction(database) as session:
+        session.execute(ONE)
+    sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'triage'")
+    with transaction(database) as session:
+        assert session.scalar(ONE) == 1
+
+
+def test_what_is_committed_is_accepted_even_if_it_cannot_be_read_back(
+    client: httpx.Client, servers: Urls, sql: Callable[..., list[Any]]
+) -> None:
+    """An error would make the helpdesk send the ticket again."""
+    assert client.post("/v1/tickets?wait=0.2", json={"body": "opens every connection"}).status_code == 202
+    (name,) = sql("SELECT current_database()")[0]
+    with psycopg.connect(conninfo(servers.database_url), autocommit=True) as admin, ThreadPoolExecutor() as pool:
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'triage'")
+        answer = pool.submit(client.post, "/v1/tickets?wait=20", json={"body": "committed"})
+        while not sql("UPDATE tickets SET status = 'done' WHERE body = 'committed' RETURNING id"):
+            assert not answer.done()
+        assert client.get("/v1/tickets").status_code == 503
+        assert answer.result().status_code == 202
+        assert sql("SELECT id::text FROM tickets WHERE body = 'committed'") == [(answer.result().json()["id"],)]
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+def test_an_llm_that_could_not_be_pinned_is_not_asked(
+    database_url: str, loaded: Loaded, tmp_path: Path, sql: Callable[..., list[Any]]
+) -> None:
+    """Its predictions would have no row to point at, and the whole batch could never be written."""
+    labels = taxonomy.load(loaded.taxonomy_path).fields_["category"]
+    (name,) = sql("SELECT current_database()")[0]
+    llms, engine = Llms(loaded, loaded.config.policy, tmp_path), make_engine(database_url)
+    fallback = llms.all["fallback"]
+    sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    assert not llms.load(engine)
+    with pytest.raises(EngineDown, match="fallback is not loaded: Postgres does not answer"):
+        fallback.ask("where is my card", "category", labels)
+    sql("SET default_transaction_read_only = off")
+    sql(f"ALTER DATABASE {name} RESET ALL")
+    engine.dispose()
+    assert llms.load(engine)
+    (version,) = sql("SELECT id FROM llm_versions WHERE name = 'fallback'")[0]
+    assert fallback.ask("where is my card", "category", labels).version_id == version
+    llms.close()
+    engine.dispose()
