@@ -39,8 +39,16 @@ class Plan:
 
 
 PLANS = {
-    "primary": Plan(Shape(512, 32, 1, 1, 1, 64), Recipe(epochs=4)),
-    "fallback": Plan(Shape(2048, 256, 2, 4, 2, 512), Recipe(epochs=8)),
+    "primary": Plan(
+        Shape(512, 32, 1, 2, 1, 32),
+        Recipe(epochs=5, dropout=0.0, word_dropout=0.0),
+        "The smallest shape tried that passes .88 there by two standard errors; 448 learned tokens gave .890.",
+    ),
+    "fallback": Plan(
+        Shape(2048, 256, 2, 4, 2, 512),
+        Recipe(epochs=12, rate=2e-3, decay=0.2, dropout=0.3, word_dropout=0.2),
+        "Five other plans of 0.5 to 1.7 M parameters reached .942 to .949 there, within the noise of .007.",
+    ),
 }
 
 
