@@ -63,7 +63,7 @@ class Up:
 
     def run(self, *words: str, **more: str) -> "subprocess.Popen[bytes]":
         """Starts another `triage` command beside it, which prints to a file of its own."""
-        with (self.folder / f"printed-{words[0]}").open("ab") as output:
+        with (self.folder / f"printed-{words[0]}").open("wb") as output:
             return subprocess.Popen(
                 [*TRIAGE, *words],
                 env=self.environment(**more),

@@ -2,25 +2,13 @@
 
 import sys
 
-import typer
-
-from models.errors import TriageError
-from service.cli import backup, demo, doctor, keys, offline, report, running
-
-app = typer.Typer(
-    help="Reads support tickets and says which queue they belong to, how sure it is, and which llm does it better.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for group in (demo, running, keys, report, offline, doctor, backup):
-    group.register(app)
-
 
 def main() -> None:
-    """The entry point: exit 2 for wrong usage, 1 for a failed job."""
+    """The entry point."""
     try:
-        app()
-    except TriageError as error:
-        print(f"triage: {error.message}", file=sys.stderr)  # noqa: T201 (this is what people read)
-        sys.exit(1)
+        # Loading takes a second, in which a Ctrl-C should not print a traceback either.
+        from service.cli.commands import run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -3,6 +3,7 @@
 import signal
 import socket
 import threading
+from pathlib import Path
 
 import httpx
 import psutil
@@ -113,3 +114,13 @@ def leave(up: Up, body: str) -> None:
         connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n{content}".encode())
         if body.endswith(("0", "5")):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+def test_ctrl_c_while_it_loads(up: Up) -> None:
+    """Python needs a second for the libraries, in which nothing has been started yet."""
+    early = up.run("up", "--data-dir", str(up.folder / "early"))
+    loaded = Path(f"/proc/{early.pid}/maps")
+    eventually(lambda: "pydantic_core" in loaded.read_text())
+    early.send_signal(signal.SIGINT)
+    assert early.wait(30) in (0, 130)
+    assert "Traceback" not in (up.folder / "printed-up").read_text()
