@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import structlog
 from sqlalchemy import Engine
+from sqlalchemy.exc import DataError, IntegrityError
 
 from models import taxonomy
 from models.db import transaction
@@ -102,16 +103,29 @@ class Drain:
         return away is None
 
     def _record(self, batch: Batch, version: int, results: list[Done]) -> None:
+        """Writes results; one that Postgres refuses counts against its own ticket and does not sink its neighbours."""
         for pause in range(WRITE_TRIES):
             try:
                 written = record(self.database, batch.lease, version, results)
             except Unavailable:
                 time.sleep(0.1 * 2**pause)
                 continue
+            except (DataError, IntegrityError) as error:
+                self._record_apart(batch, version, results, type(error.orig).__name__)
+                return
             if written < len(results):
                 log.warning("lease.lost", tickets=len(results) - written)
             return
         raise Unavailable("Postgres took none of a batch's results.")
+
+    def _record_apart(self, batch: Batch, version: int, results: list[Done], error: str) -> None:
+        if len(results) == 1:
+            log.error("result.refused", error=error, ticket=str(results[0].ticket.id))
+            reject(self.database, batch.lease, results[0].ticket, f"Postgres refused the result ({error}).")
+            return
+        middle = len(results) // 2
+        self._record(batch, version, results[:middle])
+        self._record(batch, version, results[middle:])
 
 
 def _why(error: BaseException) -> str | None:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import psycopg
 import structlog
+from psycopg.errors import ProgramLimitExceeded
 
 from models.db import SESSION
 from models.errors import InvalidRequest, QueueFull, TriageError, Unavailable
@@ -22,6 +23,7 @@ GROUP_BYTES = 8 << 20
 PENDING = 20_000
 FLUSH_TIMEOUT_S = 20
 DEADLOCK_RETRIES = 5
+DATA = (psycopg.DataError, psycopg.IntegrityError, ProgramLimitExceeded)
 
 
 class Door:
@@ -112,7 +114,7 @@ class Door:
 
 def _about_the_data(error: Exception) -> bool:
     """Whether a ticket's values are at fault. The rest (a standby, another schema, a lost connection) passes."""
-    if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
+    if isinstance(error, DATA):
         return True
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | OSError):
         return False

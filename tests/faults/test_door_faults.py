@@ -81,6 +81,21 @@ def test_bad_tickets_in_one_group_harm_nobody_else(database_url: str, sql: Sql, 
     assert sql("SELECT key, answer->'receipts'->0->>'id' FROM idempotency_keys") == [("once", keyed[0].id)]
 
 
+def test_a_ticket_beyond_a_limit_of_postgres_sinks_nobody_else(database_url: str, sql: Sql) -> None:
+    sql("CREATE INDEX small_pages ON tickets (body)")
+    group = [submission("before"), submission("".join(map(chr, range(20_000, 28_000)))), submission("behind")]
+
+    async def all_of_them() -> list[Outcome]:
+        async with door(database_url) as made:
+            return await all_at_once(made.commit(one) for one in group)
+
+    before, huge, behind = asyncio.run(all_of_them())
+    assert isinstance(huge, InvalidRequest)
+    assert isinstance(before, list)
+    assert isinstance(behind, list)
+    assert sql("SELECT body FROM tickets ORDER BY body") == [("before",), ("behind",)]
+
+
 def test_two_doors_with_the_same_tickets_in_opposite_order(database_url: str, sql: Sql) -> None:
     names, rounds = [f"E-{number}" for number in range(20)], 15
 
