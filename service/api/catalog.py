@@ -8,8 +8,8 @@ from sqlalchemy import select
 from models import taxonomy
 from models.db import transaction
 from models.tables import LlmVersion
-from service.api.schemas import moment
 from service.auth import TicketReader
+from service.tickets.shapes import moment
 
 router = APIRouter(prefix="/v1", tags=["catalog"])
 

@@ -8,9 +8,9 @@ from rich.table import Table
 from sqlalchemy import select
 
 from models.tables import ApiKey
-from service.api.schemas import moment
 from service.auth import Scope, create_key, revoke_key
 from service.cli.common import DataDir, Json, print_json, screen, store
+from service.tickets.shapes import moment
 
 keys = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 

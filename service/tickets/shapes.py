@@ -1,4 +1,4 @@
-"""The JSON shapes of answers, from rows. Used by the routers."""
+"""The JSON shapes of answers, from rows. Used by the routers of the API and by the pages."""
 
 import base64
 import binascii
