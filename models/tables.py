@@ -18,6 +18,8 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 NOW = text("now()")
+# What full-text search looks at. The cut keeps a huge ticket below the size that Postgres can index.
+SEARCHED = "to_tsvector('simple'::regconfig, \"left\"(((subject || ' '::text) || body), 100000))"
 RowNumber = Annotated[int, mapped_column(BIGINT, Identity(), primary_key=True)]
 EMPTY_OBJECT = text("'{}'::jsonb")
 
@@ -129,6 +131,8 @@ class Ticket(Base):
 
     shadow: Mapped[bool]
     shadow_rate: Mapped[float]
+    experiment: Mapped[str | None]
+    arm: Mapped[str | None] = mapped_column(comment="of the experiment, as drawn at intake: a or b")
 
     predictions: Mapped[list["Prediction"]] = relationship(lazy="raise", order_by="Prediction.id")
     triages: Mapped[list["Triage"]] = relationship(lazy="raise", order_by="Triage.run.desc(), Triage.field")
@@ -138,6 +142,7 @@ class Ticket(Base):
         UniqueConstraint("source", "external_id"),
         CheckConstraint("status IN ('queued', 'working', 'done', 'failed')", name="status"),
         CheckConstraint("(status = 'working') = (lease_id IS NOT NULL)", name="lease"),
+        CheckConstraint("arm IN ('a', 'b')", name="arm"),
         CheckConstraint("length(source) <= 255 AND length(external_id) <= 255", name="lengths"),
         Index("ix_tickets_received_at_id", "received_at", "id"),
         Index("ix_tickets_status_received_at_id", "status", "received_at", "id"),
@@ -145,6 +150,7 @@ class Ticket(Base):
         Index("ix_tickets_external_id", "external_id", postgresql_where=text("external_id IS NOT NULL")),
         Index("ix_tickets_due", "priority", "due_at", postgresql_where=text("status = 'queued'")),
         Index("ix_tickets_leased", "lease_until", postgresql_where=text("status = 'working'")),
+        Index("ix_tickets_search", text(SEARCHED), postgresql_using="gin"),
     )
 
 
@@ -214,15 +220,23 @@ class Triage(Base):
     calibrated: Mapped[bool]
     decided_by: Mapped[str]
     llms: Mapped[list[str]]
+    served_arm: Mapped[str | None] = mapped_column(comment="of the experiment, as really served: a or b")
     action: Mapped[str]
     reason: Mapped[str]
     alternatives: Mapped[list[Any]]
     wait_ms: Mapped[float]
     time_to_label_ms: Mapped[float]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    received_at: Mapped[datetime] = mapped_column(comment="the ticket's, so that a filtered page needs one index")
+    newest: Mapped[bool] = mapped_column(server_default="true", comment="of all runs; one for each ticket and field")
     __table_args__ = (
         UniqueConstraint("ticket_id", "run", "field"),
         CheckConstraint("action IN ('automate', 'suggest', 'review')", name="action"),
+        Index("uq_triages_newest", "ticket_id", "field", unique=True, postgresql_where=text("newest")),
+        *(
+            Index(f"ix_triages_{column}", "field", column, "received_at", "ticket_id", postgresql_where=text("newest"))
+            for column in ("label", "action", "confidence")
+        ),
     )
 
 

@@ -20,8 +20,9 @@ FENCE = text("""
     UPDATE tickets SET status = 'done', lease_id = NULL, lease_until = NULL, last_error = NULL,
         done_at = clock_timestamp()
     WHERE id = ANY(:ids) AND lease_id = :lease
-    RETURNING id, 1000 * extract(epoch FROM claimed_at - queued_at)::float8 AS wait_ms,
+    RETURNING id, received_at, 1000 * extract(epoch FROM claimed_at - queued_at)::float8 AS wait_ms,
               1000 * extract(epoch FROM done_at - queued_at)::float8 AS time_to_label_ms""")
+SUPERSEDE = text("UPDATE triages SET newest = false WHERE ticket_id = ANY(:ids) AND newest")
 REJECT = text("""
     UPDATE tickets SET lease_id = NULL, lease_until = NULL, attempts = attempts + 1, last_error = :error,
         status = CASE WHEN attempts + 1 >= :most THEN 'failed' ELSE 'queued' END,
@@ -44,6 +45,7 @@ def record(engine: Engine, lease: UUID, taxonomy_version: int, results: list[Don
     by_id = {done.ticket.id: done for done in results}
     with transaction(engine) as session:
         ours = session.execute(FENCE, {"ids": list(by_id), "lease": lease}).all()
+        session.execute(SUPERSEDE, {"ids": [row.id for row in ours if by_id[row.id].ticket.run > 1]})
         _write(session, [(row, by_id[row.id]) for row in ours], taxonomy_version)
     return len(ours)
 
@@ -93,5 +95,5 @@ def _prediction(said: Said) -> dict[str, Any]:
 def _triage(row: Row[Any], outcome: FieldOutcome) -> dict[str, Any]:
     decision = outcome.decision
     names = ("label", "confidence", "calibrated", "decided_by", "llms", "action", "reason", "alternatives")
-    times = {"wait_ms": row.wait_ms, "time_to_label_ms": row.time_to_label_ms}
-    return {name: getattr(decision, name) for name in names} | times
+    of_the_ticket = {name: getattr(row, name) for name in ("received_at", "wait_ms", "time_to_label_ms")}
+    return {name: getattr(decision, name) for name in names} | of_the_ticket

@@ -78,7 +78,10 @@ def upgrade() -> None:
         sa.Column("done_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("shadow", sa.Boolean(), nullable=False),
         sa.Column("shadow_rate", sa.DOUBLE_PRECISION(), nullable=False),
+        sa.Column("experiment", sa.TEXT(), nullable=True),
+        sa.Column("arm", sa.TEXT(), nullable=True, comment="of the experiment, as drawn at intake: a or b"),
         sa.CheckConstraint("(status = 'working') = (lease_id IS NOT NULL)", name=op.f("ck_tickets_lease")),
+        sa.CheckConstraint("arm IN ('a', 'b')", name=op.f("ck_tickets_arm")),
         sa.CheckConstraint("status IN ('queued', 'working', 'done', 'failed')", name=op.f("ck_tickets_status")),
         sa.CheckConstraint("length(source) <= 255 AND length(external_id) <= 255", name=op.f("ck_tickets_lengths")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tickets")),
@@ -98,6 +101,13 @@ def upgrade() -> None:
         "ix_tickets_leased", "tickets", ["lease_until"], unique=False, postgresql_where=sa.text("status = 'working'")
     )
     op.create_index("ix_tickets_received_at_id", "tickets", ["received_at", "id"], unique=False)
+    op.create_index(
+        "ix_tickets_search",
+        "tickets",
+        [sa.literal_column("to_tsvector('simple'::regconfig, \"left\"(((subject || ' '::text) || body), 100000))")],
+        unique=False,
+        postgresql_using="gin",
+    )
     op.create_index("ix_tickets_source_received_at_id", "tickets", ["source", "received_at", "id"], unique=False)
     op.create_index("ix_tickets_status_received_at_id", "tickets", ["status", "received_at", "id"], unique=False)
     op.create_table(
@@ -194,12 +204,26 @@ def upgrade() -> None:
         sa.Column("calibrated", sa.Boolean(), nullable=False),
         sa.Column("decided_by", sa.TEXT(), nullable=False),
         sa.Column("llms", postgresql.ARRAY(sa.TEXT()), nullable=False),
+        sa.Column("served_arm", sa.TEXT(), nullable=True, comment="of the experiment, as really served: a or b"),
         sa.Column("action", sa.TEXT(), nullable=False),
         sa.Column("reason", sa.TEXT(), nullable=False),
         sa.Column("alternatives", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("wait_ms", sa.DOUBLE_PRECISION(), nullable=False),
         sa.Column("time_to_label_ms", sa.DOUBLE_PRECISION(), nullable=False),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column(
+            "received_at",
+            postgresql.TIMESTAMP(timezone=True),
+            nullable=False,
+            comment="the ticket's, so that a filtered page needs one index",
+        ),
+        sa.Column(
+            "newest",
+            sa.Boolean(),
+            server_default="true",
+            nullable=False,
+            comment="of all runs; one for each ticket and field",
+        ),
         sa.CheckConstraint("action IN ('automate', 'suggest', 'review')", name=op.f("ck_triages_action")),
         sa.ForeignKeyConstraint(
             ["taxonomy_version"],
@@ -209,6 +233,30 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["ticket_id"], ["tickets.id"], name=op.f("fk_triages_ticket_id_tickets")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_triages")),
         sa.UniqueConstraint("ticket_id", "run", "field", name=op.f("uq_triages_ticket_id_run_field")),
+    )
+    op.create_index(
+        "ix_triages_action",
+        "triages",
+        ["field", "action", "received_at", "ticket_id"],
+        unique=False,
+        postgresql_where=sa.text("newest"),
+    )
+    op.create_index(
+        "ix_triages_confidence",
+        "triages",
+        ["field", "confidence", "received_at", "ticket_id"],
+        unique=False,
+        postgresql_where=sa.text("newest"),
+    )
+    op.create_index(
+        "ix_triages_label",
+        "triages",
+        ["field", "label", "received_at", "ticket_id"],
+        unique=False,
+        postgresql_where=sa.text("newest"),
+    )
+    op.create_index(
+        "uq_triages_newest", "triages", ["ticket_id", "field"], unique=True, postgresql_where=sa.text("newest")
     )
     op.create_table(
         "verdicts",
@@ -237,6 +285,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_verdicts_ticket_id_field", table_name="verdicts")
     op.drop_table("verdicts")
+    op.drop_index("uq_triages_newest", table_name="triages", postgresql_where=sa.text("newest"))
+    op.drop_index("ix_triages_label", table_name="triages", postgresql_where=sa.text("newest"))
+    op.drop_index("ix_triages_confidence", table_name="triages", postgresql_where=sa.text("newest"))
+    op.drop_index("ix_triages_action", table_name="triages", postgresql_where=sa.text("newest"))
     op.drop_table("triages")
     op.drop_table("revisions")
     op.drop_table("predictions")
@@ -245,6 +297,7 @@ def downgrade() -> None:
     op.drop_table("workers")
     op.drop_index("ix_tickets_status_received_at_id", table_name="tickets")
     op.drop_index("ix_tickets_source_received_at_id", table_name="tickets")
+    op.drop_index("ix_tickets_search", table_name="tickets", postgresql_using="gin")
     op.drop_index("ix_tickets_received_at_id", table_name="tickets")
     op.drop_index("ix_tickets_leased", table_name="tickets", postgresql_where=sa.text("status = 'working'"))
     op.drop_index("ix_tickets_external_id", table_name="tickets", postgresql_where=sa.text("external_id IS NOT NULL"))

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 import migrations
 from models.db import conninfo, make_engine
 from models.errors import ConfigError, Unavailable
+from models.tables import SEARCHED
 
 VERSIONS = Path(migrations.__file__).parent / "versions"
 
@@ -77,3 +78,11 @@ def test_files_begin_with_their_date():
     names = [path.name for path in VERSIONS.glob("*.py")]
     assert names
     assert all(name[:10].replace("-", "").isdigit() and name[10] == "_" for name in names)
+
+
+def test_the_index_that_alembic_does_not_compare_is_the_one_the_search_uses(database):
+    with database.connect() as connection:
+        (found,) = connection.execute(
+            text("SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_tickets_search'")
+        ).one()
+    assert SEARCHED in found
