@@ -232,6 +232,7 @@ class Triage(Base):
     __table_args__ = (
         UniqueConstraint("ticket_id", "run", "field"),
         CheckConstraint("action IN ('automate', 'suggest', 'review')", name="action"),
+        Index("ix_triages_received_at", "field", "received_at", "ticket_id", postgresql_where=text("newest")),
         Index("uq_triages_newest", "ticket_id", "field", unique=True, postgresql_where=text("newest")),
         *(
             Index(f"ix_triages_{column}", "field", column, "received_at", "ticket_id", postgresql_where=text("newest"))

@@ -3,6 +3,7 @@ tiny llms, and an API or a worker over them."""
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,30 @@ def template(servers: Urls) -> str:
     return TEMPLATE
 
 
-@pytest.fixture
-def database_url(servers: Urls, template: str) -> Iterator[str]:
-    """A database of the test's own."""
+@contextmanager
+def cloned(servers: Urls, template: str) -> Iterator[str]:
+    """The URL of a fresh copy of the template."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(conninfo(servers.database_url), autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         yield _named(servers.database_url, name)
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(servers: Urls, template: str) -> Iterator[str]:
+    """A database of the test's own."""
+    with cloned(servers, template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_database(servers: Urls, template: str) -> Iterator[Engine]:
+    """A database for all tests of a file that only read what the first one wrote."""
+    with cloned(servers, template) as url:
+        engine = make_engine(url)
+        yield engine
+        engine.dispose()
 
 
 @pytest.fixture

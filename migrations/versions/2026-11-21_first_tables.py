@@ -256,6 +256,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("newest"),
     )
     op.create_index(
+        "ix_triages_received_at",
+        "triages",
+        ["field", "received_at", "ticket_id"],
+        unique=False,
+        postgresql_where=sa.text("newest"),
+    )
+    op.create_index(
         "uq_triages_newest", "triages", ["ticket_id", "field"], unique=True, postgresql_where=sa.text("newest")
     )
     op.create_table(
@@ -286,6 +293,7 @@ def downgrade() -> None:
     op.drop_index("ix_verdicts_ticket_id_field", table_name="verdicts")
     op.drop_table("verdicts")
     op.drop_index("uq_triages_newest", table_name="triages", postgresql_where=sa.text("newest"))
+    op.drop_index("ix_triages_received_at", table_name="triages", postgresql_where=sa.text("newest"))
     op.drop_index("ix_triages_label", table_name="triages", postgresql_where=sa.text("newest"))
     op.drop_index("ix_triages_confidence", table_name="triages", postgresql_where=sa.text("newest"))
     op.drop_index("ix_triages_action", table_name="triages", postgresql_where=sa.text("newest"))

@@ -1,65 +1,57 @@
 """Which tickets a question means, newest first by page, and one with everything said of it. Called by API and pages."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from sqlalchemy import Engine, Select, select, tuple_
+from sqlalchemy import ColumnElement, Engine, Select, func, select, text, tuple_
 from sqlalchemy.orm import selectinload
 
 from models.db import transaction
 from models.errors import NotFound
-from models.tables import Prediction, Ticket, Triage
+from models.tables import SEARCHED, Prediction, Ticket, Triage
 from service.intake.reading import Whole
 from service.tickets.shapes import cursor, read_cursor, ticket_row, ticket_whole, triage
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
 
 class Filters(BaseModel):
-    """What a list of tickets can be asked for; an unknown parameter is refused."""
+    """What a list of tickets can be narrowed to; an unknown parameter is refused.
+
+    label, action, llm and the confidences ask for the newest decision of one field. `until` is exclusive. `q` is a
+    full-text search in Postgres's web syntax: words, "a phrase", or, -without.
+    """
 
     model_config = ConfigDict(extra="forbid")
     status: Literal["queued", "working", "done", "failed"] | None = None
+    field: Whole | None = None
     label: Whole | None = None
+    llm: Whole | None = None
+    action: Literal["automate", "suggest", "review"] | None = None
+    min_confidence: Share | None = None
+    max_confidence: Share | None = None
     source: Whole | None = None
     external_id: Whole | None = None
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
+    q: Whole | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 50
     cursor: Whole | None = None
 
 
 def read_page(engine: Engine, filters: Filters) -> dict[str, Any]:
-    """A page of tickets; `next_cursor` is null on the last one. `until` is exclusive."""
-    query = _filtered(filters).options(selectinload(Ticket.triages))
+    """A page of tickets as JSON; `next_cursor` is null on the last one."""
+    query = filtered(filters).options(selectinload(Ticket.triages)).limit(filters.limit + 1)
     with transaction(engine) as session:
-        found = session.scalars(query.limit(filters.limit + 1)).all()
-    page = found[: filters.limit]
-    items = [ticket_row(row) | {"triage": [triage(t) for t in row.triages]} for row in page]
-    return {"items": items, "next_cursor": cursor(page[-1]) if len(found) > len(page) else None}
-
-
-def _filtered(filters: Filters) -> Select[Ticket]:
-    query = select(Ticket).order_by(Ticket.received_at.desc(), Ticket.id.desc())
-    for name in ("status", "source", "external_id"):
-        if (value := getattr(filters, name)) is not None:
-            query = query.where(getattr(Ticket, name) == value)
-    if filters.since is not None:
-        query = query.where(Ticket.received_at >= filters.since)
-    if filters.until is not None:
-        query = query.where(Ticket.received_at < filters.until)
-    if filters.label is not None:
-        query = query.join(Triage, (Triage.ticket_id == Ticket.id) & (Triage.run == Ticket.run))
-        query = query.where(Triage.label == filters.label)
-    return query if filters.cursor is None else query.where(_after(*read_cursor(filters.cursor)))
-
-
-def _after(when: datetime, ticket_id: UUID) -> Any:
-    return tuple_(Ticket.received_at, Ticket.id) < (when, ticket_id)
+        found = list(session.scalars(query))
+    shown = found[: filters.limit]
+    items = [ticket_row(row) | {"triage": [triage(t) for t in row.triages]} for row in shown]
+    return {"items": items, "next_cursor": cursor(shown[-1]) if len(found) > len(shown) else None}
 
 
 def read_whole(engine: Engine, ticket_id: UUID) -> dict[str, Any]:
-    """A ticket as JSON; raises NotFound."""
+    """A ticket as JSON with its triages (newest run first), predictions and verdicts; raises NotFound."""
     everything = (
         selectinload(Ticket.triages),
         selectinload(Ticket.predictions).joinedload(Prediction.llm),
@@ -70,3 +62,45 @@ def read_whole(engine: Engine, ticket_id: UUID) -> dict[str, Any]:
         if ticket is None:
             raise NotFound(f"There is no ticket {ticket_id}.")
         return ticket_whole(ticket)
+
+
+def filtered(filters: Filters) -> Select[Ticket]:
+    """The query of a page. Filters on decisions order by the copy of the time there, so that one index serves both."""
+    decided = _decided(filters)
+    when, ident = (Triage.received_at, Triage.ticket_id) if decided else (Ticket.received_at, Ticket.id)
+    query = select(Ticket).order_by(when.desc(), ident.desc())
+    if decided:
+        query = query.join(Triage, Triage.ticket_id == Ticket.id).where(Triage.newest, *decided)
+    for name in ("status", "source", "external_id"):
+        if (value := getattr(filters, name)) is not None:
+            query = query.where(getattr(Ticket, name) == value)
+    if filters.q is not None:
+        query = query.where(text(f"{SEARCHED} @@ websearch_to_tsquery('simple', :q)").bindparams(q=filters.q))
+    return query.where(*_between(filters, when, ident))
+
+
+def _decided(filters: Filters) -> list[ColumnElement[bool]]:
+    """Conditions on the newest decision; without a field named it is `category`'s."""
+    asked: list[ColumnElement[bool]] = []
+    if filters.label is not None:
+        asked.append(Triage.label == filters.label)
+    if filters.action is not None:
+        asked.append(Triage.action == filters.action)
+    if filters.llm is not None:
+        asked.append(func.array_position(Triage.llms, filters.llm).is_not(None))
+    if filters.min_confidence is not None:
+        asked.append(Triage.confidence >= filters.min_confidence)
+    if filters.max_confidence is not None:
+        asked.append(Triage.confidence <= filters.max_confidence)
+    return [Triage.field == (filters.field or "category"), *asked] if asked or filters.field else []
+
+
+def _between(filters: Filters, when: Any, ident: Any) -> list[ColumnElement[bool]]:
+    asked: list[ColumnElement[bool]] = []
+    if filters.since is not None:
+        asked.append(when >= filters.since)
+    if filters.until is not None:
+        asked.append(when < filters.until)
+    if filters.cursor is not None:
+        asked.append(tuple_(when, ident) < read_cursor(filters.cursor))
+    return asked
