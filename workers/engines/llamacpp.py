@@ -115,6 +115,8 @@ class LlamaCpp:
     def _parameters(self, card: Card, path: Path) -> xllamacpp.CommonParams:
         p = xllamacpp.CommonParams()
         p.model.path = str(card.path)
+        # A mapped file that someone overwrites or truncates kills this process with SIGBUS; copying loads as fast.
+        p.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
         p.hostnames = [str(path)]
         p.n_parallel = self.parallel
         p.n_ctx = self._context * self.parallel

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 
 from models.llm.finetune.network import NORM_EPSILON, ROPE_BASE, TinyLlm
 from models.llm.finetune.vocabulary import BEGIN, END, PADDING, SPECIALS, UNKNOWN
+from models.llm.finetune.whole import whole
 
 # More than any prepared ticket can fill; positions beyond the training lengths are as untrained as such tickets.
 CONTEXT = 4_096
@@ -27,7 +28,12 @@ BLOCK = {
 
 
 def write_gguf(path: Path, name: str, network: TinyLlm, tokenizer: Tokenizer) -> None:
-    """Writes `path`. Matrices become Q8_0, norms stay F32; the output shares the embedding, so it has no tensor."""
+    """Writes `path`, whole or not at all. Matrices become Q8_0, norms stay F32; the output is the embedding again."""
+    with whole(path) as part:
+        _write(part, name, network, tokenizer)
+
+
+def _write(path: Path, name: str, network: TinyLlm, tokenizer: Tokenizer) -> None:
     writer = gguf.GGUFWriter(path, "llama")
     _describe(writer, name, network)
     _add_tokenizer(writer, tokenizer)
