@@ -83,7 +83,7 @@ def test_started_without_its_llm(up: Up) -> None:
     eventually(lambda: up.until("degraded")["missing"] == missing)
     (ticket,) = up.post_many(1, "Where is my refund?")
     with up.client() as client:
-        assert client.post("/v1/tickets?wait=3", json={"body": "Is anybody there?"}).status_code == 202
+        assert client.post("/v1/tickets?wait=0.5", json={"body": "Is anybody there?"}).status_code == 202
     assert up.sql("SELECT DISTINCT status, attempts, claimed_at FROM tickets WHERE status <> 'done'") == [
         ("queued", 0, None)
     ]

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from processes import Up, eventually, gone
 
-MANY = 300
+MANY = 200
 LONG = "I was charged twice for one payment at a shop and would like my money back soon. " * 20
 WORKING = "SELECT count(*) FROM tickets WHERE status = 'working'"
 # A worker frozen inside a transaction holds its rows until Postgres ends the session; these tests freeze it outside.
