@@ -123,6 +123,7 @@ class Ticket(Base):
     queued_at: Mapped[datetime] = mapped_column(server_default=NOW)
     due_at: Mapped[datetime] = mapped_column(server_default=NOW)
     attempts: Mapped[int] = mapped_column(server_default="0")
+    lost_leases: Mapped[int] = mapped_column(server_default="0", comment="workers that died or froze with it")
     last_error: Mapped[str | None]
     lease_id: Mapped[uuid.UUID | None]
     lease_until: Mapped[datetime | None]

@@ -7,6 +7,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from dotenv import dotenv_values
@@ -16,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from models.errors import ConfigError
 
 PREFIX = "TRIAGE_"
+OLLAMA = "http://127.0.0.1:11434"
 DEMO_LLMS = Path(__file__).resolve().parent.parent / "models" / "llm" / "demo"
 
 
@@ -31,6 +33,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address the API listens on")
     port: int = Field(8080, ge=0, le=65535, description="port the API listens on")
     public_url: str = Field("", description="address people reach the API under; empty: http://HOST:PORT")
+    allowed_hosts: str = Field("", description="further names the API may be reached by, separated by commas")
     api_key: SecretStr | None = Field(None, description="the key our own client commands use")
     max_ticket_bytes: int = Field(1 << 20, ge=1024, description="largest ticket accepted")
     max_request_bytes: int = Field(16 << 20, ge=1024, description="largest request accepted")
@@ -44,17 +47,32 @@ class _Strict(BaseModel):
 
 
 class EngineConfig(_Strict):
-    """One way to reach language models. This version runs `llamacpp`, llama.cpp inside the worker."""
+    """One way to reach language models: `llamacpp`, llama.cpp inside the worker, or `ollama`, a server at `url`."""
 
-    kind: Literal["llamacpp"]
+    kind: Literal["llamacpp", "ollama"]
+    url: str = OLLAMA
     parallel: Annotated[int, Field(ge=1, le=64)] = 4
+
+    @model_validator(mode="after")
+    def _url_of_a_server(self) -> "EngineConfig":
+        if self.kind != "ollama" and "url" in self.model_fields_set:
+            raise ValueError(f"an engine of kind {self.kind} has no url")
+        parts = urlsplit(self.url)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.path in ("", "/")
+        if not whole or parts.query or parts.fragment or parts.username:
+            raise ValueError(f"url must be like {OLLAMA}")
+        return self
 
 
 class LlmConfig(_Strict):
-    """Weights on an engine: a path to a GGUF beside its card, or `demo:primary`, `demo:fallback`."""
+    """Weights on an engine: for llamacpp a path to a GGUF beside its card, or `demo:primary`, `demo:fallback`.
+
+    For ollama `model` is the name there, and `card` a path to the card, or one of the same two words.
+    """
 
     engine: str
     model: str
+    card: Annotated[str | None, Field(pattern=r"^demo:\w+$|\.json$")] = None
 
 
 class PolicyConfig(_Strict):
@@ -81,6 +99,8 @@ class Config(_Strict):
         for name, llm in self.llms.items():
             if llm.engine not in self.engines:
                 raise ValueError(f"llms.{name}.engine is {llm.engine!r}, which is not under engines")
+            if (self.engines[llm.engine].kind == "ollama") != (llm.card is not None):
+                raise ValueError(f"llms.{name} needs a card when its engine is an ollama, and only then")
         for role in ("primary", "fallback"):
             name = getattr(self.policy, role)
             if name is not None and name not in self.llms:
@@ -102,11 +122,12 @@ class Loaded(_Strict):
         return self.folder / self.config.taxonomy
 
     def model_path(self, llm: str) -> Path:
-        """The GGUF of an llm."""
-        model = self.config.llms[llm].model
-        if model.startswith("demo:"):
-            return DEMO_LLMS / f"{model.removeprefix('demo:')}.gguf"
-        return self.folder / model
+        """The GGUF of an llm, or the card of one whose weights Ollama holds."""
+        config = self.config.llms[llm]
+        place, suffix = (config.card, ".json") if config.card else (config.model, ".gguf")
+        if place.startswith("demo:"):
+            return DEMO_LLMS / (place.removeprefix("demo:") + suffix)
+        return self.folder / place
 
 
 def settings(**overrides: Any) -> Settings:

@@ -133,16 +133,14 @@ def llms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llms]:
     """The two real tiny llms, loaded once."""
     found = settings.load(config=ROOT / "triage.yaml")
     made = Llms(found, found.config.policy, tmp_path_factory.mktemp("llm"))
-    assert made.load(None), [llm.error for llm in made.all.values()]
+    assert made.load(), [llm.error for llm in made.all.values()]
     yield made
     made.close()
 
 
 @pytest.fixture
 def drain(database: Engine, llms: Llms, loaded: Loaded) -> Iterator[Drain]:
-    """A worker's drain over the test's database, its llms pinned there."""
-    for llm in llms.all.values():
-        llm.pin(database)
+    """A worker's drain over the test's database."""
     made = Drain(database, llms, loaded.config.policy, 4)
     yield made
     made.pool.shutdown()

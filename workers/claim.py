@@ -5,6 +5,7 @@ under another id, so a worker that was frozen finds that nothing is its own any 
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,17 +21,26 @@ from models.tables import new_id
 log = structlog.get_logger()
 LEASE = "60 seconds"
 RENEW_S = 20.0
+LONGEST_S = 600.0
+
+MOST_LOST = 3
+LOST = f"{MOST_LOST} workers in a row died or froze while they had this ticket."
 
 EXPIRE = text("""
-    UPDATE tickets SET status = 'queued', lease_id = NULL, lease_until = NULL
+    UPDATE tickets SET lease_id = NULL, lease_until = NULL, lost_leases = lost_leases + 1,
+        status = CASE WHEN lost_leases + 1 >= :most THEN 'failed' ELSE 'queued' END,
+        last_error = CASE WHEN lost_leases + 1 >= :most THEN :lost ELSE last_error END
     WHERE id = ANY(ARRAY(SELECT id FROM tickets WHERE status = 'working' AND lease_until < now()
                          FOR UPDATE SKIP LOCKED))""")
-CLAIM = text("""
+# A ticket whose worker was lost is claimed alone and first: if it kills workers, it kills no neighbours' work.
+CLAIM = """
     UPDATE tickets SET status = 'working', lease_id = :lease, lease_until = now() + CAST(:span AS interval),
         claimed_at = clock_timestamp()
-    WHERE id = ANY(ARRAY(SELECT id FROM tickets WHERE status = 'queued' AND due_at <= now()
+    WHERE id = ANY(ARRAY(SELECT id FROM tickets WHERE status = 'queued' AND due_at <= now() AND {which}
                          ORDER BY priority, due_at LIMIT :most FOR UPDATE SKIP LOCKED))
-    RETURNING id, run, subject, body, shadow, attempts""")
+    RETURNING id, run, subject, body, shadow, attempts"""
+CLAIM_SUSPECT = text(CLAIM.format(which="lost_leases > 0"))
+CLAIM_BATCH = text(CLAIM.format(which="lost_leases = 0"))
 RENEW = text("UPDATE tickets SET lease_until = now() + CAST(:span AS interval) WHERE lease_id = :lease")
 GIVE_BACK = text("""
     UPDATE tickets SET status = 'queued', lease_id = NULL, lease_until = NULL,
@@ -59,11 +69,16 @@ class Batch:
 
 
 def claim(engine: Engine, most: int) -> Batch:
-    """Up to `most` due tickets, urgent and old ones first; expired leases become due again on the way."""
+    """Up to `most` due tickets, urgent and old ones first; expired leases become due again on the way.
+
+    A ticket that lost MOST_LOST workers in a row is failed instead.
+    """
     lease = new_id()
     with transaction(engine) as session:
-        session.execute(EXPIRE)
-        rows = session.execute(CLAIM, {"lease": lease, "span": LEASE, "most": most}).all()
+        session.execute(EXPIRE, {"most": MOST_LOST, "lost": LOST})
+        given = {"lease": lease, "span": LEASE}
+        rows = session.execute(CLAIM_SUSPECT, given | {"most": 1}).all()
+        rows = rows or session.execute(CLAIM_BATCH, given | {"most": most}).all()
     return Batch(lease, [Claimed(*row) for row in rows])
 
 
@@ -88,7 +103,9 @@ def renewed(engine: Engine, batch: Batch) -> Iterator[None]:
 
 
 def _renew(engine: Engine, batch: Batch, over: threading.Event) -> None:
-    while not over.wait(RENEW_S):
+    """For at most LONGEST_S: what hangs longer goes to another worker."""
+    end = time.monotonic() + LONGEST_S
+    while not over.wait(RENEW_S) and time.monotonic() < end:
         try:
             with transaction(engine) as session:
                 session.execute(RENEW, {"lease": batch.lease, "span": LEASE})

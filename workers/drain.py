@@ -92,8 +92,8 @@ class Drain:
             error = future.exception() if future.done() else Stopped("not finished in time")
             if error is None:
                 results.append(Done(ticket, future.result()))
-            elif isinstance(error, EngineError) and not isinstance(error, EngineDown):
-                reject(self.database, batch.lease, ticket, error.message)
+            elif (fault := _fault(error)) is not None:
+                reject(self.database, batch.lease, ticket, fault)
             else:
                 undone.append(ticket)
                 away = away or _why(error)
@@ -128,10 +128,17 @@ class Drain:
         self._record(batch, version, results[middle:])
 
 
-def _why(error: BaseException) -> str | None:
-    if isinstance(error, Stopped):
-        return None
-    if isinstance(error, TriageError):
+def _fault(error: BaseException) -> str | None:
+    """What to hold against the ticket itself; None when the error is not the ticket's."""
+    if isinstance(error, EngineError) and not isinstance(error, EngineDown):
         return error.message
+    if isinstance(error, TriageError):
+        return None
+    # A mistake of ours that this ticket brings out: the log knows more, and the ticket must not come back for ever.
     log.error("classify.failed", error=type(error).__name__, exc_info=error)
     return f"The worker failed with {type(error).__name__}; its log has the details."
+
+
+def _why(error: BaseException) -> str | None:
+    """Why a ticket is given back, when that is not the worker's own stop."""
+    return error.message if isinstance(error, TriageError) and not isinstance(error, Stopped) else None

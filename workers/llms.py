@@ -5,21 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from sqlalchemy import Engine as Database
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
 
-from models.db import transaction
 from models.errors import ConfigError, EngineDown, TriageError
 from models.llm.answer import Answer, answer
 from models.llm.card import Card, load_card
 from models.llm.prompt import render
-from models.tables import LlmVersion
-from models.taxonomy import TaxonomyField
-from service.settings import Loaded, PolicyConfig
+from models.taxonomy import Taxonomy, TaxonomyField
+from service.settings import EngineConfig, Loaded, PolicyConfig
 from workers.engines.base import Engine, Timings
 from workers.engines.llamacpp import LlamaCpp
+from workers.engines.ollama import Ollama
+from workers.pins import Pin, pin_of
 
 log = structlog.get_logger()
 
@@ -31,18 +27,21 @@ class Opinion:
     llm: str
     answer: Answer
     timings: Timings
-    version_id: int | None
+    pin: Pin
 
 
 @dataclass(slots=True)
 class Llm:
-    """One llm of triage.yaml. It is asked only when loaded and pinned; until then `error` says what it lacks."""
+    """One llm of triage.yaml. It is asked only when loaded; until then `error` says what it lacks.
+
+    `wanted` is the card as written, `card` as the engine serves it.
+    """
 
     name: str
     path: Path
     engine: Engine
+    wanted: Card | None = None
     card: Card | None = None
-    version_id: int | None = None
     error: str | None = "not loaded yet"
 
     def ask(self, text: str, name: str, labels: TaxonomyField) -> Opinion:
@@ -56,13 +55,17 @@ class Llm:
         # A temperature fitted over other labels says nothing about these.
         known = fit is not None and codes.keys() == self.card.codes[name].keys()
         found = answer(scores.logprobs, codes, fit.temperature if fit is not None and known else None)
-        return Opinion(self.name, found, scores.timings, self.version_id)
+        return Opinion(self.name, found, scores.timings, pin_of(self.card, self.engine))
 
-    def pin(self, database: Database) -> None:
-        """Gives this exact combination of weights, engine, prompt and calibration its row; raises Unavailable."""
-        assert self.card is not None, "only a loaded llm can be pinned"  # noqa: S101
-        with transaction(database) as session:
-            self.version_id = pin(session, self.card, self.engine)
+    def lacks(self, taxonomy: Taxonomy) -> str | None:
+        """Why this llm cannot answer every field; None when it can."""
+        try:
+            for name, labels in taxonomy.fields_.items():
+                if self.card is not None:
+                    self._codes(self.card, name, labels)
+        except ConfigError as error:
+            return error.message
+        return None
 
     def _codes(self, card: Card, name: str, labels: TaxonomyField) -> dict[str, str]:
         known = card.codes.get(name, {})
@@ -79,19 +82,25 @@ class Llms:
     """All llms of the policy, each behind its engine; `load` may be called again and again until all are there."""
 
     def __init__(self, loaded: Loaded, policy: PolicyConfig, sockets: Path):
-        engines = {name: LlamaCpp(sockets, parallel=e.parallel) for name, e in loaded.config.engines.items()}
-        self.engines: list[Engine] = list(engines.values())
+        wanted = {n: loaded.config.llms[n] for n in (policy.primary, policy.fallback) if n is not None}
+        engines: dict[str, Engine] = {}
+        for name in {llm.engine for llm in wanted.values()}:
+            models = {n: llm.model for n, llm in wanted.items() if llm.engine == name}
+            engines[name] = build(loaded.config.engines[name], models, sockets)
+        self.engines = list(engines.values())
         self.parallel = max(engine.parallel for engine in self.engines)
-        wanted = [name for name in (policy.primary, policy.fallback) if name is not None]
-        self.all = {n: Llm(n, loaded.model_path(n), engines[loaded.config.llms[n].engine]) for n in wanted}
+        self.all = {n: Llm(n, loaded.model_path(n), engines[llm.engine]) for n, llm in wanted.items()}
 
-    def load(self, database: Database | None) -> bool:
-        """Loads and warms what is missing and pins it in the database, if one is given; whether all are ready."""
+    def load(self) -> bool:
+        """Loads and warms what is missing; whether all are ready.
+
+        An engine may have lost what was ready before; it is asked each time, and gives it back at once if not.
+        """
         for llm in self.all.values():
-            if llm.error is None:
-                continue
             try:
-                self._load(llm, database)
+                if llm.error is None and llm.wanted is not None and llm.engine.load(llm.wanted) == llm.card:
+                    continue
+                self._load(llm)
                 llm.error = None
                 log.info("llm.ready", llm=llm.name)
             except TriageError as error:
@@ -100,36 +109,29 @@ class Llms:
                 llm.error = error.message
         return all(llm.error is None for llm in self.all.values())
 
-    def _load(self, llm: Llm, database: Database | None) -> None:
-        llm.card = dataclasses.replace(load_card(llm.path), name=llm.name)
-        llm.engine.load(llm.card)
-        if database is not None:
-            llm.pin(database)
+    def _load(self, llm: Llm) -> None:
+        llm.wanted = dataclasses.replace(load_card(llm.path), name=llm.name)
+        llm.card = llm.engine.load(llm.wanted)
 
     def ready(self) -> bool:
         """Whether any ticket can be classified now: the primary, first of all, is loaded."""
         return next(iter(self.all.values())).error is None
 
-    def state(self) -> dict[str, dict[str, str | None]]:
-        """What a heartbeat says of each llm."""
-        return {name: {"error": llm.error} for name, llm in self.all.items()}
+    def pins(self) -> list[Pin]:
+        """What is loaded now."""
+        return [pin_of(llm.card, llm.engine) for llm in self.all.values() if llm.card is not None and not llm.error]
+
+    def state(self, taxonomy: Taxonomy) -> dict[str, dict[str, str | None]]:
+        """What keeps each llm from answering: it is not loaded, or was not trained on a label in force."""
+        return {name: {"error": llm.error or llm.lacks(taxonomy)} for name, llm in self.all.items()}
 
     def close(self) -> None:
         for engine in self.engines:
             engine.close()
 
 
-def pin(session: Session, card: Card, engine: Engine) -> int:
-    """The id of this exact combination of weights, engine, prompt and calibration; a new row when it is new."""
-    values = {
-        "name": card.name,
-        "digest": card.digest,
-        "engine": engine.kind,
-        "engine_version": engine.version,
-        "prompt_version": card.prompt_version,
-        "calibration_id": ",".join(fit.id for _, fit in sorted(card.calibration.items())),
-        "demo": card.demo,
-    }
-    session.execute(insert(LlmVersion).values(values).on_conflict_do_nothing())
-    same = [getattr(LlmVersion, name) == value for name, value in values.items() if name != "demo"]
-    return session.scalars(select(LlmVersion.id).where(*same)).one()
+def build(config: EngineConfig, models: dict[str, str], sockets: Path) -> Engine:
+    """The engine that triage.yaml describes; `models` says what each of its llms is called there."""
+    if config.kind == "ollama":
+        return Ollama(config.url, models, parallel=config.parallel)
+    return LlamaCpp(sockets, parallel=config.parallel)

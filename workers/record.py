@@ -14,11 +14,12 @@ from models.db import transaction
 from models.tables import Prediction, Triage
 from workers.claim import Claimed
 from workers.classify import FieldOutcome, Said
+from workers.pins import row_id
 
 ATTEMPTS = 5
 FENCE = text("""
     UPDATE tickets SET status = 'done', lease_id = NULL, lease_until = NULL, last_error = NULL,
-        done_at = clock_timestamp()
+        lost_leases = 0, done_at = clock_timestamp()
     WHERE id = ANY(:ids) AND lease_id = :lease
     RETURNING id, received_at, 1000 * extract(epoch FROM claimed_at - queued_at)::float8 AS wait_ms,
               1000 * extract(epoch FROM done_at - queued_at)::float8 AS time_to_label_ms""")
@@ -57,11 +58,11 @@ def reject(engine: Engine, lease: UUID, ticket: Claimed, error: str) -> None:
 
 
 def _write(session: Session, ours: list[tuple[Row[Any], Done]], taxonomy_version: int) -> None:
+    said = [(done, name, said) for _, done in ours for name, outcome in done.fields.items() for said in outcome.said]
+    pins = {pin: row_id(session, pin) for pin in {one.opinion.pin for _, _, one in said}}
     predictions = [
-        _key(done.ticket, name, taxonomy_version) | _prediction(said)
-        for _, done in ours
-        for name, outcome in done.fields.items()
-        for said in outcome.said
+        _key(done.ticket, name, taxonomy_version) | _prediction(one) | {"llm_version_id": pins[one.opinion.pin]}
+        for done, name, one in said
     ]
     triages = [
         _key(done.ticket, name, taxonomy_version) | _triage(row, outcome)
@@ -82,7 +83,6 @@ def _prediction(said: Said) -> dict[str, Any]:
     timed = ("slot_ms", "load_ms", "prefill_ms", "decode_ms", "call_ms", "prompt_tokens", "cached_tokens")
     scored = ("label", "confidence", "raw_confidence", "calibrated", "label_mass", "margin")
     return {
-        "llm_version_id": said.opinion.version_id,
         "role": said.role,
         "reason": said.reason,
         "scores": dict(found.scores),

@@ -6,19 +6,21 @@ Started and stopped by Celery's signals in `app`.
 import os
 import socket
 import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 from sqlalchemy import delete, text
 from sqlalchemy.dialects.postgresql import insert
 
+from models import taxonomy
 from models.db import make_engine, transaction
 from models.errors import ConfigError, TriageError, Unavailable
 from models.tables import NOW, Worker, new_id
 from service.settings import Loaded
 from workers.drain import Drain
 from workers.llms import Llms
+from workers.pins import row_id
 
 log = structlog.get_logger()
 LOOK_S = 2.0
@@ -41,13 +43,17 @@ class Runtime:
         self.llms = Llms(loaded, loaded.config.policy, sockets)
         self.drain = Drain(self.database, self.llms, loaded.config.policy, self.llms.parallel)
         self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self._look, name="look", daemon=True)
-        self.last_beat = 0.0
+        # Two threads, because a look may drain for hours, and a worker that works must not seem dead.
+        self.threads = [
+            threading.Thread(target=self._again, args=(what, pause), name=what.__name__, daemon=True)
+            for what, pause in ((self.look, LOOK_S), (self.beat, HEARTBEAT_S))
+        ]
 
     def start(self) -> None:
         """Loads the llms and begins to look; an llm that cannot be loaded is tried again at every look."""
-        self.llms.load(self.database)
-        self.thread.start()
+        self.llms.load()
+        for thread in self.threads:
+            thread.start()
 
     def work(self) -> None:
         """Drains, if the primary is there to be asked."""
@@ -64,35 +70,39 @@ class Runtime:
         self.stop()
         with self.drain.running:
             self.drain.pool.shutdown(wait=False, cancel_futures=True)
-        self.thread.join(timeout=1)
+        for thread in self.threads:
+            thread.join(timeout=1)
         self._forget_me()
         self.llms.close()
         self.database.dispose()
 
-    def _look(self) -> None:
+    def _again(self, what: Callable[[], None], pause_s: float) -> None:
         while not self.stopped.is_set():
             try:
-                self.llms.load(self.database)
-                self.beat()
-                self.work()
+                what()
             except TriageError as error:
-                log.warning("look.failed", error=error.message)
+                log.warning("failed", what=what.__name__, error=error.message)
             except Exception as error:
-                # Whatever it was, the next look must come: without it a silent Redis would stop everything.
-                log.error("look.failed", error=type(error).__name__, exc_info=error)
-            self.stopped.wait(LOOK_S)
+                # Whatever it was, the next time must come: without it a silent Redis would stop everything.
+                log.error("failed", what=what.__name__, error=type(error).__name__, exc_info=error)
+            self.stopped.wait(pause_s)
+
+    def look(self) -> None:
+        """Loads what is not loaded yet, and works if anything is due: what makes Redis dispensable."""
+        self.llms.load()
+        self.work()
 
     def beat(self) -> None:
-        """Writes that this worker lives and which llms it has, and clears away what has expired, every few seconds."""
-        if time.monotonic() - self.last_beat < HEARTBEAT_S:
-            return
-        values = {"id": self.id, "host": socket.gethostname(), "pid": os.getpid(), "llms": self.llms.state()}
-        seen = {"llms": values["llms"], "seen_at": NOW}
+        """Writes that this worker lives and which llms it has, and clears away what has expired."""
         with transaction(self.database) as session:
+            for pin in self.llms.pins():
+                row_id(session, pin)
+            state = self.llms.state(taxonomy.active(session)[1])
+            values = {"id": self.id, "host": socket.gethostname(), "pid": os.getpid(), "llms": state}
+            seen = {"llms": state, "seen_at": NOW}
             session.execute(insert(Worker).values(values).on_conflict_do_update(index_elements=["id"], set_=seen))
             session.execute(delete(Worker).where(FORGET))
             session.execute(OLD_KEYS)
-        self.last_beat = time.monotonic()
 
     def _forget_me(self) -> None:
         try:

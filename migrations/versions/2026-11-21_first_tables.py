@@ -71,6 +71,13 @@ def upgrade() -> None:
         sa.Column("queued_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("due_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column(
+            "lost_leases",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="workers that died or froze with it",
+        ),
         sa.Column("last_error", sa.TEXT(), nullable=True),
         sa.Column("lease_id", sa.Uuid(), nullable=True),
         sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),

@@ -25,7 +25,10 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Card:
-    """One llm version. `digest` is the SHA-256 of the GGUF, `codes` field -> label -> code."""
+    """One llm version. `digest` is the SHA-256 of the GGUF, `codes` field -> label -> code.
+
+    `served` are the digests under which Ollama servers hold these very weights; most of them rewrite a GGUF they take.
+    """
 
     name: str
     path: Path
@@ -35,14 +38,17 @@ class Card:
     codes: Mapping[str, Mapping[str, str]]
     calibration: Mapping[str, Calibration]
     demo: bool
+    served: tuple[str, ...] = ()
 
 
 def load_card(gguf: Path) -> Card:
-    """The card beside `gguf`, checked against the file's bytes.
+    """The card beside `gguf`, checked against the file's bytes. Given a card itself, that: its weights are elsewhere.
 
     Raises EngineDown when the GGUF is not there (it may come later), ConfigError when the card is missing, broken or
     another file's.
     """
+    if gguf.suffix == ".json":
+        return _parse(gguf.with_suffix(".gguf"), _read(gguf))
     if not gguf.is_file():
         raise EngineDown(f"There is no GGUF file at {gguf}.")
     card = _parse(gguf, _read(gguf.with_suffix(".json")))
@@ -82,6 +88,7 @@ def _parse(gguf: Path, content: dict[str, Any]) -> Card:
             codes=_codes(content["codes"]),
             calibration={field: _calibration(**fit) for field, fit in content.get("calibration", {}).items()},
             demo=content.get("demo") is True,
+            served=tuple(map(str, content.get("served", ()))),
         )
     except KeyError as error:
         raise ConfigError(f"The card of {gguf.name} lacks {error}.") from None

@@ -75,7 +75,7 @@ def _classified(
     with tempfile.TemporaryDirectory(prefix="triage-llm-") as sockets:
         llms = Llms(loaded, policy, Path(sockets))
         try:
-            if not llms.load(None):
+            if not llms.load():
                 raise ConfigError("; ".join(f"{one.name}: {one.error}" for one in llms.all.values() if one.error))
             answers = _in_order(llms, policy, vocabulary, tickets)
             for ticket, fields in zip(tickets, track(answers, "Classifying", len(tickets), console=notes), strict=True):

@@ -51,7 +51,7 @@ KEEP_REVISION = """
 REVISE = """
     UPDATE tickets SET subject = %(subject)s, body = %(body)s, raw = %(raw)s, repaired = %(repaired)s,
         content_sha256 = %(content_sha256)s, metadata = %(details)s::jsonb, run = run + 1, status = 'queued',
-        queued_at = now(), due_at = now(), attempts = 0, last_error = NULL, lease_id = NULL, lease_until = NULL,
+        queued_at = now(), due_at = now(), attempts = 0, lost_leases = 0, last_error = NULL, lease_id = NULL, lease_until = NULL,
         claimed_at = NULL, done_at = NULL
     WHERE id = %(old_id)s"""
 

@@ -4,6 +4,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import models.llm
+from models.errors import EngineDown
 from models.llm.card import Card, load_card
 from models.llm.prompt import render
 from models.llm.text import prepare
@@ -40,6 +42,16 @@ def test_it_listens_on_a_private_unix_socket_and_on_no_port(engine: LlamaCpp) ->
     sockets = [Path(c.laddr) for c in psutil.Process().net_connections("unix") if str(c.laddr).endswith(".sock")]
     assert sockets
     assert all(stat.S_IMODE(path.parent.stat().st_mode) == 0o700 for path in sockets)
+
+
+def test_a_file_that_is_no_gguf_can_be_replaced(card: Card, tmp_path: Path) -> None:
+    engine, broken = LlamaCpp(tmp_path / "run", parallel=1), replace(card, path=tmp_path / "broken.gguf")
+    broken.path.write_bytes(b"not a gguf")
+    with pytest.raises(EngineDown, match=r"broken\.gguf"):
+        engine.load(broken)
+    broken.path.write_bytes(card.path.read_bytes())
+    engine.load(broken)
+    engine.close()
 
 
 def test_a_directory_too_deep_for_a_socket_is_replaced_and_cleaned_up(card: Card, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,12 +10,11 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from models import db, taxonomy
+from models import db
 from models.db import conninfo, make_engine, transaction
-from models.errors import EngineDown, Unavailable
+from models.errors import Unavailable
 from service.datadir import Urls
-from service.settings import Loaded
-from workers.llms import Llms
+from workers.drain import Drain
 
 ONE = text("SELECT 1")
 
@@ -86,23 +84,14 @@ def test_what_is_committed_is_accepted_even_if_it_cannot_be_read_back(
         admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
 
-def test_an_llm_that_could_not_be_pinned_is_not_asked(
-    database_url: str, loaded: Loaded, tmp_path: Path, sql: Callable[..., list[Any]]
+def test_predictions_name_their_llm_after_its_row_was_replaced(
+    client: httpx.Client, drain: Drain, sql: Callable[..., list[Any]]
 ) -> None:
-    """Its predictions would have no row to point at, and the whole batch could never be written."""
-    labels = taxonomy.load(loaded.taxonomy_path).fields_["category"]
-    (name,) = sql("SELECT current_database()")[0]
-    llms, engine = Llms(loaded, loaded.config.policy, tmp_path), make_engine(database_url)
-    fallback = llms.all["fallback"]
-    sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    assert not llms.load(engine)
-    with pytest.raises(EngineDown, match="fallback is not loaded: Postgres does not answer"):
-        fallback.ask("where is my card", "category", labels)
-    sql("SET default_transaction_read_only = off")
-    sql(f"ALTER DATABASE {name} RESET ALL")
-    engine.dispose()
-    assert llms.load(engine)
-    (version,) = sql("SELECT id FROM llm_versions WHERE name = 'fallback'")[0]
-    assert fallback.ask("where is my card", "category", labels).version_id == version
-    llms.close()
-    engine.dispose()
+    """As a restored backup does under a running worker: the same pin has another id, and its old id is another's."""
+    for body in ("where is my card", "why was my card declined"):
+        client.post("/v1/tickets", json={"body": body})
+        drain.run()
+        sql("UPDATE llm_versions SET name = 'old ' || id WHERE name IN ('primary', 'fallback')")
+    named = "SELECT l.name FROM predictions p JOIN llm_versions l ON l.id = p.llm_version_id ORDER BY p.id"
+    assert [name for (name,) in sql(named)] == ["old 1", "old 2", "old 3", "old 4"]
+    assert sql("SELECT count(*) FROM llm_versions") == [(4,)]

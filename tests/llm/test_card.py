@@ -51,6 +51,16 @@ def test_calibration_and_demo_are_optional(gguf_file: Path) -> None:
     assert not load_card(gguf_file).demo
 
 
+def test_a_card_alone_stands_for_weights_elsewhere(gguf_file: Path) -> None:
+    write(gguf_file, served=["abc"])
+    gguf_file.unlink()
+    card = load_card(gguf_file.with_suffix(".json"))
+    assert (card.path, card.served) == (gguf_file, ("abc",))
+    gguf_file.with_suffix(".json").unlink()
+    with pytest.raises(ConfigError, match="no card at"):
+        load_card(gguf_file.with_suffix(".json"))
+
+
 def test_a_missing_gguf_may_come_later(tmp_path: Path) -> None:
     with pytest.raises(EngineDown, match="no GGUF file"):
         load_card(tmp_path / "none.gguf")

@@ -12,6 +12,12 @@ llms: {a: {engine: e, model: "demo:primary"}, b: {engine: e, model: x/b.gguf}}
 policy: {primary: a, fallback: b}
 """
 
+OLLAMA = """
+engines: {e: {kind: ollama, url: http://gpu:11434}}
+llms: {a: {engine: e, model: m, card: "demo:primary"}, b: {engine: e, model: n, card: x/b.json}}
+policy: {primary: a, fallback: b}
+"""
+
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
@@ -51,6 +57,10 @@ def test_defaults_and_relative_paths(config, tmp_path):
         (GOOD.replace("fallback: b", "fallback: a"), "another llm"),
         (GOOD.replace("kind: llamacpp", "kind: magic"), "engines.e.kind"),
         (GOOD.replace("{engine: e, model: x", "{engine: f, model: x"), "llms.b.engine is 'f'"),
+        (GOOD.replace("kind: llamacpp", "kind: llamacpp, url: http://h:1"), "kind llamacpp has no url"),
+        (GOOD.replace("kind: llamacpp", "kind: ollama"), "llms.a needs a card"),
+        (GOOD.replace('model: "demo:primary"', "model: m, card: m.json"), "llms.a needs a card when its engine is an"),
+        (GOOD.replace('model: "demo:primary"', "model: m, card: m.yaml"), "llms.a.card"),
         (GOOD.replace("primary: a,", "primary: a, escalate_below: 2,"), "policy.escalate_below"),
         (GOOD.replace("primary: a,", "primary: a, escalate_blow: 0.5,"), "policy.escalate_blow"),
     ],
@@ -58,6 +68,23 @@ def test_defaults_and_relative_paths(config, tmp_path):
 def test_broken_configuration(config, text, names):
     config(text)
     assert names in sentence(settings.load)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["127.0.0.1:11434", "ftp://h", "http://", "http://h/api", "http://u:p@h", "http://h?x=1", "http://h:port", ""],
+)
+def test_the_url_of_an_ollama(config, url):
+    config(OLLAMA.replace("http://gpu:11434", repr(url)))
+    assert "like http://127.0.0.1:11434" in sentence(settings.load)
+
+
+def test_an_llm_in_ollama_is_known_by_its_card(config, tmp_path):
+    config(OLLAMA)
+    loaded = settings.load()
+    assert loaded.config.engines["e"].url == "http://gpu:11434"
+    assert loaded.model_path("a") == settings.DEMO_LLMS / "primary.json"
+    assert loaded.model_path("b") == tmp_path / "x/b.json"
 
 
 def test_a_missing_file_says_what_to_do(config):

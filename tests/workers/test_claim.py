@@ -45,6 +45,22 @@ def test_an_expired_lease_is_claimed_anew_under_another_id(database, queued, sql
     assert second.lease != first.lease
 
 
+def test_a_ticket_whose_worker_was_lost_is_claimed_alone_and_fails_the_third_time(database, queued, sql):
+    for lost in (1, 2, 3):
+        alone = [] if lost == 1 else claim(database, 100).tickets
+        assert [str(t.id) for t in alone] == ([] if lost == 1 else [queued[0]])
+        if lost == 1:
+            claim(database, 100)
+        sql("UPDATE tickets SET lease_until = now() - interval '1 second' WHERE id = %s", queued[0])
+    assert claim(database, 100).tickets == []
+    ((status, attempts, lost, reason),) = sql(
+        "SELECT status, attempts, lost_leases, last_error FROM tickets WHERE id = %s", queued[0]
+    )
+    assert (status, attempts, lost) == ("failed", 0, 3)
+    assert "died or froze" in reason
+    assert sql("SELECT count(*) FROM tickets WHERE status = 'working'") == [(9,)]
+
+
 def test_giving_back_costs_no_attempt_and_needs_the_lease(database, queued, sql):
     batch = claim(database, 10)
     ids = [ticket.id for ticket in batch.tickets]

@@ -126,13 +126,14 @@ def test_a_silent_fallback_costs_the_ticket_nothing(client, drain, sql, failing,
     assert rows == [("escalated_without_fallback", "review", ["primary"])]
 
 
-def test_a_bug_in_the_worker_gives_the_ticket_back(client, drain, sql, failing):
-    post(client, BODIES[:1])
-    failing("primary", "", ZeroDivisionError())
+def test_a_bug_that_one_ticket_brings_out_is_that_tickets_attempt(client, drain, sql, failing):
+    post(client)
+    failing("primary", "joke", ZeroDivisionError())
     drain.run()
-    assert sql("SELECT status, attempts, last_error FROM tickets") == [
-        ("queued", 0, "The worker failed with ZeroDivisionError; its log has the details.")
+    assert sql("SELECT status, attempts, last_error FROM tickets WHERE status <> 'done'") == [
+        ("queued", 1, "The worker failed with ZeroDivisionError; its log has the details.")
     ]
+    assert counts(sql) == [6, 3]
 
 
 def test_a_lost_lease_writes_nothing(client, drain, sql, database, llms, loaded):

@@ -46,8 +46,12 @@ class Engine(Protocol):
     version: str
     parallel: int
 
-    def load(self, card: Card) -> None:
-        """Loads and warms an llm, once. Raises EngineDown (try again later) or ConfigError (mend it first)."""
+    def load(self, card: Card) -> Card:
+        """Loads and warms an llm, once; again only if the engine lost it. Gives the card as served.
+
+        What is served may be other weights than the card's: then the digest is theirs, and there is no calibration.
+        Raises EngineDown (try again later) or ConfigError (mend it first).
+        """
 
     def score(self, llm: str, prompt: str, codes: Sequence[str]) -> Scores:
         """Scores `codes` after `prompt`; up to `parallel` calls per llm run at once, further ones wait.

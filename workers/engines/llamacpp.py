@@ -62,7 +62,7 @@ class LlamaCpp:
         self._loading = threading.Lock()
         self._numbers = itertools.count(1)
 
-    def load(self, card: Card) -> None:
+    def load(self, card: Card) -> Card:
         """Starts the llm's server and warms every slot. Raises EngineDown, or ConfigError for bad codes."""
         with self._loading:
             known = self._loaded.get(card.name)
@@ -70,6 +70,7 @@ class LlamaCpp:
                 ready = self._start(card)
                 self._warm(ready)
                 self._loaded[card.name] = ready
+            return card
 
     def score(self, llm: str, prompt: str, codes: Sequence[str]) -> Scores:
         """Raw log-probabilities of all `codes`: one call, and a second cached one for those below the raw list."""

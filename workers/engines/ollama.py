@@ -1,0 +1,224 @@
+"""The Ollama engine: another server on this machine or network holds the weights and scores. Called by workers."""
+
+import dataclasses
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from circuitbreaker import CircuitBreaker
+
+from models.errors import ConfigError, EngineDown, EngineError
+from models.llm.card import Card
+from models.llm.prompt import render
+from workers.engines.base import Scores, Timings
+from workers.engines.ollama_http import Server, token_request
+
+log = structlog.get_logger()
+
+# So many calls in a row fail before nobody is asked any more; `load` then brings the llm back.
+FAILURES = 5
+REST_S = 30.0
+
+
+def _breaker() -> CircuitBreaker:
+    return CircuitBreaker(failure_threshold=FAILURES, recovery_timeout=REST_S, expected_exception=EngineDown)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    wanted: Card
+    served: Card
+    model: str
+    digest: str
+    codes: frozenset[str]
+    breaker: CircuitBreaker = field(default_factory=_breaker)
+
+
+class Ollama:
+    """Scores with an Ollama server. `models` says what each llm is called there; `deadline_s` is for a call in all."""
+
+    kind = "ollama"
+
+    def __init__(
+        self,
+        url: str,
+        models: Mapping[str, str],
+        *,
+        parallel: int = 4,
+        deadline_s: float = 30.0,
+        load_s: float = 600.0,
+    ):
+        self.version = "unknown"
+        self.parallel = parallel
+        self._models = dict(models)
+        self._deadline_s = deadline_s
+        self._load_s = load_s
+        self._server = Server(url)
+        self._slots = threading.Semaphore(parallel)
+        self._loaded: dict[str, _Loaded] = {}
+        self._crowded: dict[str, str] = {}
+        self._loading = threading.Lock()
+
+    def load(self, card: Card) -> Card:
+        """Has Ollama load the llm and warms every slot; again when Ollama lost it, or failed too often.
+
+        A ticket must never be what makes Ollama load: its deadline would end the loading. So this is called all the
+        time, and asks for little while all is well. Raises EngineDown, or ConfigError for a server that is too old or
+        too small and for bad codes.
+        """
+        with self._loading:
+            known = self._loaded.get(card.name)
+            if known is None or known.wanted != card or not known.breaker.closed or not self._resident(known):
+                known = self._start(card)
+                self._loaded[card.name] = known
+            return known.served
+
+    def score(self, llm: str, prompt: str, codes: Sequence[str]) -> Scores:
+        """Raw log-probabilities of those `codes` that are among the 20 likeliest tokens."""
+        asked = time.perf_counter()
+        self._of(llm)
+        with self._slot(self._deadline_s) as left:
+            waited = time.perf_counter() - asked
+            ready = self._of(llm)
+            with ready.breaker:
+                reply = self._server.generate(token_request(ready.model, prompt), left)
+        call = time.perf_counter() - asked
+        listed = by_text(reply)
+        logprobs = {code: listed[code] for code in codes if code in ready.codes and code in listed}
+        return Scores(logprobs, len(logprobs) == len(set(codes)), _timings(call * 1e3, waited * 1e3, reply))
+
+    def close(self) -> None:
+        """Lets the connections go; the models stay in Ollama."""
+        with self._loading:
+            self._loaded.clear()
+            self._server.close()
+            self._server = Server(self._server.url)
+
+    def _of(self, llm: str) -> _Loaded:
+        ready = self._loaded.get(llm)
+        if ready is None:
+            raise EngineDown(f"The llm {llm!r} is not loaded.")
+        if ready.breaker.opened:
+            raise EngineDown(f"Ollama failed {FAILURES} times in a row for {llm}: {ready.breaker.last_failure}")
+        return ready
+
+    @contextmanager
+    def _slot(self, seconds: float) -> Iterator[float]:
+        """One of `parallel` places, waited for here, where it is seen and ends; gives the seconds that are left."""
+        deadline = time.monotonic() + seconds
+        if not self._slots.acquire(timeout=seconds):
+            raise EngineDown(f"No slot of Ollama became free within {seconds:.0f} s.")
+        try:
+            yield deadline - time.monotonic()
+        finally:
+            self._slots.release()
+
+    def _resident(self, ready: _Loaded) -> bool:
+        return ready.digest in self._server.resident()
+
+    def _start(self, card: Card) -> _Loaded:
+        if card.name in self._crowded:
+            raise ConfigError(self._crowded[card.name])
+        model = self._models[card.name]
+        self.version = self._server.version()
+        self._server.preload(model, self._load_s)
+        codes = frozenset(code for labels in card.codes.values() for code in labels.values())
+        digest, blob = self._server.digests(model)
+        ready = _Loaded(card, _as_served(card, digest, blob), model, digest, codes)
+        self._require_tokens(ready)
+        self._warm(ready)
+        self._require_room(ready)
+        return ready
+
+    def _require_tokens(self, ready: _Loaded) -> None:
+        """Ollama has no tokenizer to ask, but it counts: a code must be as long as a letter, which is one token."""
+        codes = sorted(ready.codes)
+        with ThreadPoolExecutor(self.parallel) as pool:
+            letter, *counts = pool.map(lambda text: self._count(ready, text), ["a", *codes])
+        for code, count in zip(codes, counts, strict=True):
+            if count != letter:
+                tokens = count - letter + 1
+                raise ConfigError(f"The code {code!r} is {tokens} tokens in this llm: a code must be exactly one.")
+
+    def _count(self, ready: _Loaded, text: str) -> int:
+        with self._slot(self._load_s) as left:
+            return int(self._server.generate(token_request(ready.model, text), left).get("prompt_eval_count", 0))
+
+    def _warm(self, ready: _Loaded) -> None:
+        """At once on all slots: one after the other would land on the same slot, which has the header already."""
+        prompt = render("warm", next(iter(ready.wanted.codes)), ready.wanted.prompt_version)
+        with ThreadPoolExecutor(self.parallel) as pool:
+            list(pool.map(lambda _: self._warm_one(ready, prompt), range(self.parallel)))
+
+    def _warm_one(self, ready: _Loaded, prompt: str) -> None:
+        with self._slot(self._load_s) as left:
+            by_text(self._server.generate(token_request(ready.model, prompt), left))
+
+    def _require_room(self, ready: _Loaded) -> None:
+        """Two llms that push each other out would load anew for every ticket; so then the later one is not used."""
+        resident = self._server.resident()
+        here = resident.get(ready.digest)
+        if here is None:
+            raise EngineDown(f"Ollama does not keep {ready.model}: set OLLAMA_KEEP_ALIVE=-1 where it runs.")
+        if here.size_vram < here.size:
+            log.warning("ollama.partly_on_cpu", llm=ready.wanted.name, size=here.size, size_vram=here.size_vram)
+        for other in list(self._loaded.values()):
+            if other.digest not in resident and other.wanted.name != ready.wanted.name:
+                del self._loaded[other.wanted.name]
+                name = ready.wanted.name
+                self._crowded[name] = (
+                    f"Loading {ready.model} pushed {other.model} out of Ollama: set OLLAMA_MAX_LOADED_MODELS=2 there, "
+                    "or give it more memory, and restart the worker."
+                )
+                raise ConfigError(self._crowded[name])
+
+
+def _as_served(card: Card, digest: str, blob: str | None) -> Card:
+    """The card, without its calibration unless Ollama is known to hold the very weights that was fitted on."""
+    if blob == card.digest or digest in card.served:
+        return dataclasses.replace(card, served=(digest,))
+    log.warning("ollama.uncalibrated", llm=card.name, served=digest, why="the card was not written for these weights")
+    return dataclasses.replace(card, digest=digest, calibration={}, served=(digest,))
+
+
+def by_text(reply: dict[str, Any]) -> dict[str, float]:
+    """token text -> log-probability that the next token reads so, for the likeliest; tokens that read alike add up.
+
+    Raises EngineError for an answer without a score: a first token without text comes as an empty answer that is not
+    done, or without log-probabilities.
+    """
+    tokens = reply.get("logprobs") or [{}]
+    entries = tokens[0].get("top_logprobs")
+    if not reply.get("done") or not entries:
+        raise EngineError("Ollama answered without log-probabilities: the first token has no text.")
+    listed: dict[str, float] = {}
+    for entry in entries:
+        text, value = entry["token"], float(entry["logprob"])
+        listed[text] = _added(listed[text], value) if text in listed else value
+    return listed
+
+
+def _added(one: float, other: float) -> float:
+    """log(exp(one) + exp(other))."""
+    top = max(one, other)
+    return top + math.log(math.exp(one - top) + math.exp(other - top))
+
+
+def _timings(call_ms: float, waited_ms: float, reply: dict[str, Any]) -> Timings:
+    """Ollama counts in nanoseconds and leaves out what is 0. What it does not account for is its own queue and ours."""
+    load, prefill, decode = (reply.get(f"{part}_duration", 0) / 1e6 for part in ("load", "prompt_eval", "eval"))
+    return Timings(
+        call_ms=call_ms,
+        slot_ms=max(waited_ms, call_ms - load - prefill - decode),
+        load_ms=load,
+        prefill_ms=prefill,
+        decode_ms=decode,
+        prompt_tokens=reply.get("prompt_eval_count"),
+        cached_tokens=reply.get("prompt_eval_cached_count"),
+    )

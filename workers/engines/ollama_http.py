@@ -1,0 +1,168 @@
+"""Ollama's HTTP in the engine's words: one call for one token, and what is there, resident and how old.
+
+Called by `ollama` and by `triage llm check`. Not the `ollama` package: its generate cannot send `truncate`, and without
+that a prompt that is too long loses its head and is answered all the same.
+"""
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import structlog
+
+from models.errors import ConfigError, EngineDown, EngineError, TicketRejected
+
+log = structlog.get_logger()
+
+# The first version that gives log-probabilities.
+OLDEST = (0, 12, 11)
+# The longest list of tokens that Ollama gives.
+TOP = 20
+_CONNECT_S = 1.0
+_LOOK_S = 10.0
+_BLOB = re.compile(r"^FROM .*sha256-([0-9a-f]{64})$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A model in Ollama's memory: bytes in all, and of them on a GPU."""
+
+    size: int
+    size_vram: int
+
+
+class _Passing(EngineDown):
+    """Worth one more try at once."""
+
+
+class Server:
+    """One Ollama server. Calls may come from several threads; all raise EngineDown when nobody answers."""
+
+    def __init__(self, url: str):
+        self.url = url
+        self._client = httpx.Client(base_url=url, trust_env=False, timeout=httpx.Timeout(_LOOK_S, connect=_CONNECT_S))
+
+    def close(self) -> None:
+        self._client.close()
+
+    def version(self) -> str:
+        """What the server calls itself. Raises ConfigError when it is too old; a source build, 0.0.0, may be any."""
+        found = str(self._look("GET", "/api/version").get("version"))
+        numbers = re.match(r"v?(\d+)\.(\d+)\.(\d+)", found)
+        parts = tuple(map(int, numbers.groups())) if numbers else (0, 0, 0)
+        if parts == (0, 0, 0):
+            log.warning("ollama.version_unknown", version=found)
+        elif parts < OLDEST:
+            raise ConfigError(f"Ollama {found} gives no log-probabilities: update it to 0.12.11 or newer.")
+        return found
+
+    def digests(self, model: str) -> tuple[str, str | None]:
+        """Ollama's own digest of a model (weights and parameters), and the SHA-256 of the GGUF it serves."""
+        models = self._look("GET", "/api/tags")["models"]
+        digest = next((str(one["digest"]) for one in models if one["name"] == _tagged(model)), "")
+        blob = _BLOB.search(self._look("POST", "/api/show", {"model": model}).get("modelfile", ""))
+        return digest, blob.group(1) if blob else None
+
+    def resident(self) -> dict[str, Resident]:
+        """What is in memory, by Ollama's digest: of two names for the same thing only one is told."""
+        models = self._look("GET", "/api/ps")["models"]
+        return {one["digest"]: Resident(one.get("size", 0), one.get("size_vram", 0)) for one in models}
+
+    def preload(self, model: str, timeout_s: float) -> None:
+        """Has the model loaded. A caller who leaves too early has the loading ended, so the timeout must be long."""
+        self.generate({"model": model}, timeout_s)
+
+    def generate(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """POST /api/generate, once more at once where that may help, `timeout_s` in all.
+
+        Raises TicketRejected for a prompt that is too long or no text, EngineDown for what passes, else EngineError.
+        """
+        deadline = time.monotonic() + timeout_s
+        try:
+            return self._send("POST", "/api/generate", request, deadline)
+        except _Passing:
+            return self._send("POST", "/api/generate", request, deadline)
+
+    def _look(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        return self._send(method, path, body, time.monotonic() + _LOOK_S)
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None, deadline: float) -> dict[str, Any]:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise EngineDown(f"Ollama at {self.url} did not answer in time.")
+        timeout = httpx.Timeout(left, connect=min(left, _CONNECT_S))
+        headers = {"Content-Type": "application/json"}
+        try:
+            response = self._client.request(method, path, content=_bytes(body), headers=headers, timeout=timeout)
+        except (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout):
+            raise EngineDown(f"Ollama at {self.url} did not answer in time.") from None
+        except httpx.TransportError:
+            raise _Passing(f"No Ollama answers at {self.url}: start it, or mend engines.url in triage.yaml.") from None
+        if not response.is_success:
+            raise refusal(response.status_code, _said(response), body or {})
+        return _object(response)
+
+
+def token_request(model: str, prompt: str, **options: Any) -> dict[str, Any]:
+    """One token after `prompt` with the log-probabilities of the likeliest ones, whatever the model's own defaults.
+
+    Nothing here differs from call to call: num_ctx would load the model anew, keep_alive could keep another from
+    loading, and a stop string that begins like a code would hide it.
+    """
+    return {
+        "model": model,
+        "prompt": prompt,
+        "raw": True,
+        "stream": False,
+        "truncate": False,
+        "logprobs": True,
+        "top_logprobs": TOP,
+        "options": {"num_predict": 1, "temperature": 0, "seed": 0, "repeat_penalty": 1.0} | options,
+    }
+
+
+def refusal(status: int, said: str, body: dict[str, Any]) -> EngineError:
+    """What an error status means for the ticket that asked."""
+    if status == 404:
+        return EngineDown(
+            f"Ollama has no model {body.get('model')!r}: run triage llm create or triage llm pull for it."
+        )
+    if status == 400 and "context" in said:
+        return TicketRejected("The prompt has more tokens than the llm's context in Ollama holds.")
+    if status == 503 or "unexpectedly stopped" in said:
+        return _Passing(f"Ollama is not able to answer now: {said}.")
+    if status >= 500:
+        return EngineDown(f"Ollama failed with {status}: {said}.")
+    return EngineError(f"Ollama refused the request with {status}: {said}.")
+
+
+def _tagged(model: str) -> str:
+    """The full name under which Ollama lists a model."""
+    return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
+
+
+def _bytes(body: dict[str, Any] | None) -> bytes | None:
+    try:
+        return None if body is None else json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise TicketRejected(f"The prompt is no text: {error.reason}.") from None
+
+
+def _said(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["error"])[:200].rstrip(".")
+    except (ValueError, KeyError, TypeError):
+        return response.text[:200].strip().rstrip(".")
+
+
+def _object(response: httpx.Response) -> dict[str, Any]:
+    try:
+        found = response.json()
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise EngineDown("What answers in Ollama's place is not Ollama: its answer is no JSON object.")
+    return found
