@@ -4,10 +4,10 @@ Read once at every start. A wrong or unknown setting raises ConfigError with a s
 """
 
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import yaml
 from dotenv import dotenv_values
@@ -57,9 +57,7 @@ class EngineConfig(_Strict):
     def _url_of_a_server(self) -> "EngineConfig":
         if self.kind != "ollama" and "url" in self.model_fields_set:
             raise ValueError(f"an engine of kind {self.kind} has no url")
-        parts = urlsplit(self.url)
-        whole = parts.scheme in ("http", "https") and parts.hostname and parts.path in ("", "/")
-        if not whole or parts.query or parts.fragment or parts.username:
+        if re.fullmatch(r"https?://([\w.-]+|\[[\da-fA-F:]+\])(:\d{1,5})?/?", self.url) is None:
             raise ValueError(f"url must be like {OLLAMA}")
         return self
 
