@@ -77,14 +77,14 @@ class Standin:
         manifest = json.dumps([blob, parameters], sort_keys=True)
         model = Model(gguf, parameters, blob, hashlib.sha256(manifest.encode()).hexdigest())
         with self.lock:
-            self.unload(name)
             self.models[tagged(name)] = model
         return model
 
     def unload(self, name: str) -> None:
         with self.lock:
-            if (weights := self.resident.pop(tagged(name), None)) is not None:
-                weights.close()
+            for digest, weights in list(self.resident.items()):
+                if weights.name == tagged(name):
+                    self.resident.pop(digest).close()
 
     def find(self, name: str) -> Model:
         with self.lock:
@@ -125,14 +125,15 @@ class Standin:
     def _load(self, name: str, caller: Handler) -> Weights:
         """Loads at the caller's wish, and not if the caller leaves before it is done; others may have to go."""
         with self.loading:
-            if name not in self.resident:
+            model = self.models[name]
+            if model.digest not in self.resident:
                 caller.stays(self.load_s)
-                model = self.models[name]
-                weights = Weights(model.gguf, model.parameters.get("num_ctx", 4096), self.parallel, old=self.old)
+                context = model.parameters.get("num_ctx", 4096)
+                weights = Weights(name, model.gguf, context, self.parallel, old=self.old)
                 while len(self.resident) >= self.room:
-                    self.unload(next(iter(self.resident)))
-                self.resident[name] = weights
-            return self.resident[name]
+                    self.unload(next(iter(self.resident.values())).name)
+                self.resident[model.digest] = weights
+            return self.resident[model.digest]
 
     def _take_fault(self, name: str) -> str | None:
         with self.lock:
@@ -198,5 +199,5 @@ def ollama(folder: Path, **settings: Any) -> Iterator[Standin]:
         server.shutdown()
         thread.join()
         server.server_close()
-        for name in list(standin.resident):
-            standin.unload(name)
+        for weights in list(standin.resident.values()):
+            standin.unload(weights.name)

@@ -120,20 +120,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def _ps(self) -> dict[str, Any]:
         with self.standin.lock:
-            found = [(name, self.standin.models[name], w.context) for name, w in self.standin.resident.items()]
+            found = list(self.standin.resident.items())
         return {
             "models": [
                 {
-                    "name": name,
-                    "model": name,
-                    "size": model.gguf.stat().st_size,
-                    "digest": model.digest,
+                    "name": weights.name,
+                    "model": weights.name,
+                    "size": weights.size,
+                    "digest": digest,
                     "details": DETAILS,
                     "expires_at": "2319-03-03T14:57:48.910498306Z",
                     "size_vram": 0,
-                    "context_length": context,
+                    "context_length": weights.context,
                 }
-                for name, model, context in found
+                for digest, weights in found
             ]
         }
 

@@ -28,7 +28,8 @@ class Refused(Exception):
 class Weights:
     """One model in memory. `old` is the manner of the versions before 0.30; at most `parallel` requests run at once."""
 
-    def __init__(self, gguf: Path, context: int, parallel: int, *, old: bool):
+    def __init__(self, name: str, gguf: Path, context: int, parallel: int, *, old: bool):
+        self.name, self.size = name, gguf.stat().st_size
         self.context, self.old = context, old
         self.slots = threading.Semaphore(parallel)
         self.socket = Path(tempfile.gettempdir()) / f"standin-{os.getpid()}-{next(_numbers)}.sock"

@@ -113,14 +113,15 @@ class Ollama:
         """One of `parallel` places, waited for here, where it is seen and ends; gives the seconds that are left."""
         deadline = time.monotonic() + seconds
         if not self._slots.acquire(timeout=seconds):
-            raise EngineDown(f"No slot of Ollama became free within {seconds:.0f} s.")
+            raise EngineDown(f"No slot of Ollama became free within {seconds:.3g} s.")
         try:
             yield deadline - time.monotonic()
         finally:
             self._slots.release()
 
     def _resident(self, ready: _Loaded) -> bool:
-        return ready.digest in self._server.resident()
+        """Whether Ollama has in memory what it had, and would still answer with that."""
+        return self._server.digest(ready.model) == ready.digest and ready.digest in self._server.resident()
 
     def _start(self, card: Card) -> _Loaded:
         if card.name in self._crowded:
@@ -129,8 +130,8 @@ class Ollama:
         self.version = self._server.version()
         self._server.preload(model, self._load_s)
         codes = frozenset(code for labels in card.codes.values() for code in labels.values())
-        digest, blob = self._server.digests(model)
-        ready = _Loaded(card, _as_served(card, digest, blob), model, digest, codes)
+        digest = self._server.digest(model)
+        ready = _Loaded(card, _as_served(card, digest, self._server.blob(model)), model, digest, codes)
         self._require_tokens(ready)
         self._warm(ready)
         self._require_room(ready)
@@ -179,7 +180,7 @@ class Ollama:
                 raise ConfigError(self._crowded[name])
 
 
-def _as_served(card: Card, digest: str, blob: str | None) -> Card:
+def _as_served(card: Card, digest: str, blob: str) -> Card:
     """The card, without its calibration unless Ollama is known to hold the very weights that was fitted on."""
     if blob == card.digest or digest in card.served:
         return dataclasses.replace(card, served=(digest,))

@@ -59,12 +59,15 @@ class Server:
             raise ConfigError(f"Ollama {found} gives no log-probabilities: update it to 0.12.11 or newer.")
         return found
 
-    def digests(self, model: str) -> tuple[str, str | None]:
-        """Ollama's own digest of a model (weights and parameters), and the SHA-256 of the GGUF it serves."""
+    def digest(self, model: str) -> str:
+        """Ollama's own digest of what it holds under this name, weights and parameters; empty when nothing."""
         models = self._look("GET", "/api/tags")["models"]
-        digest = next((str(one["digest"]) for one in models if one["name"] == _tagged(model)), "")
-        blob = _BLOB.search(self._look("POST", "/api/show", {"model": model}).get("modelfile", ""))
-        return digest, blob.group(1) if blob else None
+        return next((str(one["digest"]) for one in models if one["name"] == _tagged(model)), "")
+
+    def blob(self, model: str) -> str:
+        """The SHA-256 of the GGUF that is served under this name."""
+        found = _BLOB.search(self._look("POST", "/api/show", {"model": model}).get("modelfile", ""))
+        return found.group(1) if found else ""
 
     def resident(self) -> dict[str, Resident]:
         """What is in memory, by Ollama's digest: of two names for the same thing only one is told."""
