@@ -11,11 +11,13 @@ from fastapi import FastAPI
 from models.db import conninfo, make_engine
 from models.errors import ConfigError
 from service.api import catalog, health, problems, reports, tickets, tickets_in, verdicts
+from service.api.hosts import KnownHosts
 from service.auth import Keys
 from service.helpdesks import build_all
 from service.intake.depth import Depth
 from service.intake.door import Door
 from service.intake.waiting import Waiting
+from service.pages import site
 from service.queue import Bell
 from service.settings import Loaded, connection_secrets
 
@@ -38,6 +40,8 @@ def create_app(loaded: Loaded, schema_head: str) -> FastAPI:
     problems.register(app)
     for room in (tickets_in, tickets, verdicts, catalog, reports, health):
         app.include_router(room.router)
+    site.register(app)
+    app.add_middleware(KnownHosts, settings=loaded.settings)
     return app
 
 

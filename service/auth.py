@@ -36,11 +36,12 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the key's id, its scopes, and the source it is bound to."""
+    """Who calls: the key's id, its scopes, the source it is bound to, and its name for people."""
 
     id: UUID
     scopes: frozenset[str]
     source: str | None
+    name: str
 
     def require(self, scope: Scope) -> None:
         if scope not in self.scopes and Scope.ADMIN not in self.scopes:
@@ -70,35 +71,52 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A good key as it was found; `sha256` is what sessions of this key are signed with."""
+
+    caller: Caller
+    sha256: bytes
+    until: float
+
+
 class Keys:
     """The keys an API process knows. A good key is asked for again after 30 s, a bad one every time."""
 
     def __init__(self, engine: Engine):
         self.engine = engine
-        self.cache: dict[bytes, tuple[float, Caller]] = {}
+        self.cache: dict[bytes | UUID, Known] = {}
 
     async def caller(self, authorization: str | None) -> Caller:
         """Who a bearer header names; raises Unauthorized, or Unavailable when Postgres cannot be asked."""
         scheme, _, text = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not text:
             raise Unauthorized("Send an API key: Authorization: Bearer KEY.")
-        digest = _digest(text.strip())
-        known = self.cache.get(digest)
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
-        caller = await run_in_threadpool(self._look_up, digest)
+        return (await self._known(_digest(text.strip()))).caller
+
+    async def by_id(self, key_id: UUID) -> Known:
+        """The key that a session names; raises as `caller` does."""
+        return await self._known(key_id)
+
+    async def _known(self, asked: bytes | UUID) -> Known:
+        known = self.cache.get(asked)
+        if known is not None and known.until > time.monotonic():
+            return known
+        known = await run_in_threadpool(self._look_up, asked)
         if len(self.cache) >= CACHE_KEYS:
             self.cache.clear()
-        self.cache[digest] = (time.monotonic() + CACHE_S, caller)
-        return caller
+        self.cache[asked] = known
+        return known
 
-    def _look_up(self, digest: bytes) -> Caller:
+    def _look_up(self, asked: bytes | UUID) -> Known:
+        column = ApiKey.id if isinstance(asked, UUID) else ApiKey.sha256
         with transaction(self.engine) as session:
-            row = session.scalars(select(ApiKey).where(ApiKey.sha256 == digest, ApiKey.revoked_at.is_(None))).first()
+            row = session.scalars(select(ApiKey).where(column == asked, ApiKey.revoked_at.is_(None))).first()
         if row is None:
-            self.cache.pop(digest, None)
+            self.cache.pop(asked, None)
             raise Unauthorized("This API key is unknown or revoked.")
-        return Caller(row.id, frozenset(row.scopes), row.source)
+        caller = Caller(row.id, frozenset(row.scopes), row.source, row.name)
+        return Known(caller, row.sha256, time.monotonic() + CACHE_S)
 
 
 def needs(scope: Scope) -> Callable[[Request], object]:

@@ -11,10 +11,10 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from models.errors import InvalidRequest, TooLarge, TriageError, Unavailable
-from service.api.body import json_body, read_body
+from service.api.body import json_body
 from service.auth import Caller, TicketWriter
 from service.helpdesks.base import Correction, Ignored, Incoming, refuse
-from service.intake.reading import parse_json
+from service.intake.reading import parse_json, read_body
 from service.intake.submission import NewTicket, Receipt, Submission
 from service.intake.ticket import TicketIn, new_ticket, source_of, validate
 from service.tickets.query import read_whole

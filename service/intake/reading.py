@@ -1,13 +1,14 @@
-"""From bytes to JSON to a validated shape, each refused with a clear sentence. Called by the API."""
+"""From a stream to bytes to JSON to a validated shape, each refused with a clear sentence. Called by API and pages."""
 
 import json
 import re
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, TypeVar
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ValidationError
 
-from models.errors import InvalidRequest, MalformedRequest
+from models.errors import InvalidRequest, MalformedRequest, TooLarge
 
 BROKEN = re.compile("[\0\ud800-\udfff]")  # what JSON may carry and Postgres refuses
 Shape = TypeVar("Shape", bound=BaseModel)
@@ -20,6 +21,18 @@ def _whole(text: str) -> str:
 
 
 Whole = Annotated[str, AfterValidator(_whole)]
+
+
+async def read_body(stream: AsyncIterator[bytes], limit: int) -> bytes:
+    """The whole body; raises TooLarge as soon as more than `limit` bytes have come, whatever the headers claimed."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in stream:
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(f"The request is larger than {limit} bytes.")
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def parse_json(raw: bytes) -> Any:

@@ -1,0 +1,83 @@
+"""The numbers of the first page: is it on, what came in, what needs somebody, is it right. Called by `home`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.orm import Session
+
+from models import metrics
+from service.experiments.report import EXHAUSTIVE
+
+WINDOWS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
+MOST = 5
+
+QUEUE = text("""
+    SELECT count(*) FILTER (WHERE status = 'queued') AS waiting, count(*) FILTER (WHERE status = 'working') AS working,
+           EXTRACT(epoch FROM now() - min(queued_at) FILTER (WHERE status = 'queued'))::float AS oldest_s
+    FROM tickets WHERE status IN ('queued', 'working')""")
+WORKERS = text("SELECT llms FROM workers WHERE seen_at > now() - interval '15 seconds'")
+STATUSES = text("""
+    SELECT count(*) AS received, count(*) FILTER (WHERE status = 'done') AS done,
+           count(*) FILTER (WHERE status = 'failed') AS failed,
+           count(*) FILTER (WHERE status IN ('queued', 'working')) AS open
+    FROM tickets WHERE received_at >= now() - CAST(:span AS interval)""")
+QUEUES = text("""
+    SELECT coalesce(label, '') AS label, count(*) FILTER (WHERE action = 'automate') AS automate,
+           count(*) FILTER (WHERE action = 'suggest') AS suggest, count(*) FILTER (WHERE action = 'review') AS review,
+           count(*) AS n
+    FROM triages WHERE newest AND field = :field AND received_at >= now() - CAST(:span AS interval)
+    GROUP BY label ORDER BY n DESC, label""")
+FAILED = text("""
+    SELECT id, subject, left(body, 200) AS body, last_error, received_at FROM tickets
+    WHERE status = 'failed' AND received_at >= now() - CAST(:span AS interval) ORDER BY received_at DESC, id DESC
+    LIMIT :most""")
+# A ticket somebody has reviewed needs nobody any more.
+UNSURE = text("""
+    SELECT t.id, t.subject, left(t.body, 200) AS body, d.label, d.confidence, d.calibrated, t.received_at
+    FROM triages d JOIN tickets t ON t.id = d.ticket_id
+    WHERE d.newest AND d.field = :field AND d.action = 'review'
+      AND d.received_at >= now() - CAST(:span AS interval) AND NOT EXISTS (
+        SELECT FROM verdicts v WHERE v.ticket_id = t.id AND v.field = d.field AND v.source = 'review')
+    ORDER BY d.confidence NULLS LAST, t.id LIMIT :most""")
+JUDGED = text("""
+    SELECT v.source, count(*) AS n, count(*) FILTER (WHERE v.label = d.label) AS correct
+    FROM (SELECT DISTINCT ON (ticket_id, source) ticket_id, source, label FROM verdicts
+          WHERE field = :field ORDER BY ticket_id, source, id DESC) v
+    JOIN triages d ON d.ticket_id = v.ticket_id AND d.newest AND d.field = :field
+    WHERE d.received_at >= now() - CAST(:span AS interval) GROUP BY 1 ORDER BY 1""")
+
+
+@dataclass(frozen=True)
+class Home:
+    """Everything the first page shows of one window."""
+
+    queue: dict[str, Any]
+    workers: list[dict[str, Any]]
+    statuses: RowMapping
+    queues: list[RowMapping]
+    failed: list[RowMapping]
+    unsure: list[RowMapping]
+    accuracy: list[dict[str, Any]]
+    looked_at: int
+
+
+def read(session: Session, window: str, field: str) -> Home:
+    """The figures of one window of WINDOWS for one field of the vocabulary."""
+    given = {"span": WINDOWS[window], "field": field, "most": MOST}
+    judged = session.execute(JUDGED, given).mappings().all()
+    return Home(
+        queue=dict(session.execute(QUEUE).mappings().one()),
+        workers=list(session.scalars(WORKERS)),
+        statuses=session.execute(STATUSES, given).mappings().one(),
+        queues=list(session.execute(QUEUES, given).mappings()),
+        failed=list(session.execute(FAILED, given).mappings()),
+        unsure=list(session.execute(UNSURE, given).mappings()),
+        accuracy=[_accuracy(row) for row in judged if row["source"] in EXHAUSTIVE],
+        looked_at=sum(row["n"] for row in judged if row["source"] not in EXHAUSTIVE),
+    )
+
+
+def _accuracy(row: RowMapping) -> dict[str, Any]:
+    found = metrics.proportion(row["correct"], row["n"])
+    return {"source": row["source"], "n": found.n, "value": found.value, "low": found.low, "high": found.high}

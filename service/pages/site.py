@@ -1,0 +1,14 @@
+"""All pages at once, for `app`: routes, static files, and errors that are pages."""
+
+from fastapi import FastAPI
+
+from service.pages import errors, home, login, report, tickets
+from service.pages.assets import Assets
+
+
+def register(app: FastAPI) -> None:
+    """Adds the pages; call it last, since their errors stand on top of the API's."""
+    for room in (home, tickets, report, login):
+        app.include_router(room.router)
+    app.mount("/static", Assets(), name="static")
+    errors.register(app)

@@ -1,0 +1,88 @@
+"""The list of tickets with its filters, and the page of one ticket where people judge what was said of it."""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import ValidationError
+
+from models import taxonomy
+from models.db import transaction
+from models.errors import ConfigError, InvalidRequest
+from models.llm.prompt import render
+from models.llm.text import prepare
+from models.taxonomy import Taxonomy
+from service.intake.reading import validated
+from service.pages.form import Form, read_time
+from service.pages.origin import own_origin
+from service.pages.page import page, redirect
+from service.pages.session import TicketReader, VerdictWriter
+from service.pages.shown import titles
+from service.tickets.query import Filters, read_page, read_whole
+from service.tickets.verdicts import VerdictIn, record
+
+router = APIRouter(prefix="/tickets", include_in_schema=False)
+TIMES = ("since", "until")
+
+
+@router.get("")
+def list_tickets(request: Request, caller: TicketReader) -> Response:
+    """A page of tickets; wrong filters show the form again with what is wrong."""
+    given = {name: value for name, value in request.query_params.items() if value.strip()}
+    vocabulary = _vocabulary(request)
+    asked = {name: read_time(value) if name in TIMES else value for name, value in given.items()}
+    try:
+        found, error = read_page(request.app.state.engine, Filters.model_validate(asked)), None
+    except (ValidationError, InvalidRequest) as wrong:
+        found, error = {"items": [], "next_cursor": None}, _sentence(wrong)
+    shown = {"found": found, "given": given, "error": error, "vocabulary": vocabulary, "titles": _titles(vocabulary)}
+    return page(request, "tickets.html", 422 if error else 200, **shown)
+
+
+def _sentence(error: ValidationError | InvalidRequest) -> str:
+    if isinstance(error, InvalidRequest):
+        return error.message
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}."
+
+
+def _vocabulary(request: Request) -> Taxonomy:
+    with transaction(request.app.state.engine) as session:
+        return taxonomy.active(session)[1]
+
+
+def _titles(vocabulary: Taxonomy) -> dict[str, dict[str, str]]:
+    return {name: titles(vocabulary, name) for name in vocabulary.fields_}
+
+
+@router.get("/{ticket_id}")
+def show_ticket(request: Request, caller: TicketReader, ticket_id: UUID) -> Response:
+    ticket = read_whole(request.app.state.engine, ticket_id)
+    vocabulary = _vocabulary(request)
+    shown: dict[str, Any] = {"vocabulary": vocabulary, "titles": _titles(vocabulary)}
+    return page(request, "ticket.html", ticket=ticket, prompts=_prompts(ticket), **shown)
+
+
+def _prompts(ticket: dict[str, Any]) -> list[dict[str, str]]:
+    """What the llms read, once for each field and prompt version; made again by the code that serves."""
+    text = prepare(ticket["subject"], ticket["body"]).text
+    now = [p for p in ticket["predictions"] if p["run"] == ticket["run"]]
+    wanted = sorted({(p["field"], p["prompt_version"]) for p in now})
+    return [{"field": field, "version": version, "text": _prompt(text, field, version)} for field, version in wanted]
+
+
+def _prompt(text: str, field: str, version: str) -> str:
+    try:
+        return render(text, field, version)
+    except ConfigError as error:
+        return error.message
+
+
+@router.post("/{ticket_id}/verdicts", dependencies=[Depends(own_origin)])
+def judge(request: Request, caller: VerdictWriter, ticket_id: UUID, form: Form) -> Response:
+    """Keeps what somebody decided, under the name of the key they signed in with."""
+    given = {name: form.get(name, "") for name in ("field", "label")}
+    verdict = validated(VerdictIn, given | {"source": "review", "author": caller.name[:255]}, "verdict")
+    with transaction(request.app.state.engine) as session:
+        record(session, ticket_id, verdict)
+    return redirect(f"/tickets/{ticket_id}#verdicts")
