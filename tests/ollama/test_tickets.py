@@ -1,0 +1,165 @@
+"""What becomes of a ticket when Ollama fails: given back at no cost, an attempt of its own, or decided by one llm."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import Engine
+from standin import Fault, Standin
+
+from models.db import transaction
+from models.llm.card import Card
+from service.settings import Config, Loaded
+from workers.drain import Drain
+from workers.llms import Llms
+from workers.pins import row_id
+
+Sql = Callable[..., list[Any]]
+BODY = "My new card has not arrived yet"
+
+
+@pytest.fixture
+def llms(standin: Standin, loaded: Loaded, tmp_path: Path) -> Iterator[Llms]:
+    """The demo llms as a triage.yaml names them that has an Ollama."""
+    config = loaded.config.model_dump() | {
+        "engines": {"ollama": {"kind": "ollama", "url": standin.url, "parallel": 2}},
+        "llms": {
+            name: {"engine": "ollama", "model": f"triage-{name}", "card": f"demo:{name}"}
+            for name in ("primary", "fallback")
+        },
+    }
+    found = loaded.model_copy(update={"config": Config.model_validate(config)})
+    made = Llms(found, found.config.policy, tmp_path)
+    made.engines[0]._deadline_s = 0.5  # type: ignore[attr-defined]
+    assert made.load(), [llm.error for llm in made.all.values()]
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def drain(database: Engine, llms: Llms, loaded: Loaded) -> Iterator[Drain]:
+    made = Drain(database, llms, loaded.config.policy.model_copy(update={"escalate_below": 1.0}), 2)
+    yield made
+    made.pool.shutdown()
+
+
+@pytest.fixture
+def posted(client: httpx.Client) -> None:
+    assert client.post("/v1/tickets", json={"body": BODY}).status_code == 202
+
+
+def ticket(sql: Sql) -> Any:
+    (row,) = sql("SELECT status, attempts, last_error FROM tickets")
+    return row
+
+
+def decision(sql: Sql) -> Any:
+    (row,) = sql("SELECT llms, reason, label FROM triages")
+    return row
+
+
+def due_again(sql: Sql) -> None:
+    sql("UPDATE tickets SET due_at = now()")
+
+
+def test_both_llms_answer(drain: Drain, sql: Sql, posted: None) -> None:
+    drain.run()
+    assert ticket(sql) == ("done", 0, None)
+    assert decision(sql)[1:] == ("escalated", "card_delivery_and_activation")
+    rows = sql("""SELECT v.name, v.engine, v.digest, v.engine_version, p.load_ms > 0, p.prompt_tokens > 8
+                  FROM predictions p JOIN llm_versions v ON v.id = p.llm_version_id ORDER BY p.id""")
+    cards = [drain.llms.all[name].card for name in ("primary", "fallback")]
+    assert rows == [
+        (card.name, "ollama", card.digest, f"0.24.0 {card.served[0][:12]}", True, True) for card in cards if card
+    ]
+
+
+@pytest.mark.parametrize("mode", ["stopped", "busy", "stall"])
+def test_an_ollama_that_fails_costs_the_ticket_nothing(
+    drain: Drain, sql: Sql, posted: None, standin: Standin, mode: str
+) -> None:
+    standin.fault = Fault(mode, model="triage-primary")
+    drain.run()
+    status, attempts, error = ticket(sql)
+    assert (status, attempts) == ("queued", 0)
+    assert "Ollama" in error
+    standin.fault = None
+    due_again(sql)
+    drain.run()
+    assert ticket(sql) == ("done", 0, None)
+
+
+def test_a_model_that_is_gone_costs_the_ticket_nothing_and_says_what_to_do(
+    drain: Drain, sql: Sql, posted: None, standin: Standin
+) -> None:
+    del standin.models["triage-primary:latest"]
+    drain.run()
+    assert ticket(sql) == (
+        "queued", 0, "Ollama has no model 'triage-primary': run triage llm create or triage llm pull for it."
+    )  # fmt: skip
+    assert not drain.llms.load()
+    assert drain.llms.ready() is False
+
+
+def test_a_loading_that_is_cut_short_costs_the_ticket_nothing(
+    drain: Drain, sql: Sql, posted: None, standin: Standin
+) -> None:
+    """Ollama was restarted and a ticket comes before the next look: its deadline ends the loading, the look mends it."""
+    standin.unload("triage-primary")
+    standin.load_s = 0.8
+    drain.run()
+    assert ticket(sql)[:2] == ("queued", 0)
+    assert drain.llms.load()
+    due_again(sql)
+    drain.run()
+    assert ticket(sql) == ("done", 0, None)
+
+
+@pytest.mark.parametrize("mode", ["no_logprobs", "empty"])
+def test_an_answer_without_a_score_is_the_tickets_attempt(
+    drain: Drain, sql: Sql, posted: None, standin: Standin, mode: str
+) -> None:
+    standin.fault = Fault(mode, model="triage-primary")
+    drain.run()
+    assert ticket(sql) == (
+        "queued", 1, "Ollama answered without log-probabilities: the first token has no text."
+    )  # fmt: skip
+
+
+def test_a_prompt_that_is_too_long_is_the_tickets_attempt(
+    drain: Drain, sql: Sql, posted: None, standin: Standin, card: Card
+) -> None:
+    """No prepared ticket is too long for a model made for Triage, but a model can be made with less."""
+    standin.add("triage-primary", card.path, num_ctx=256)
+    assert drain.llms.load()
+    sql("UPDATE tickets SET body = repeat('qx ', 400)")
+    drain.run()
+    assert ticket(sql) == ("queued", 1, "The prompt has more tokens than the llm's context in Ollama holds.")
+
+
+@pytest.mark.parametrize("mode", ["stopped", "busy", "stall", "no_logprobs", "empty"])
+def test_a_fallback_that_fails_leaves_the_decision_to_the_primary(
+    drain: Drain, sql: Sql, posted: None, standin: Standin, mode: str
+) -> None:
+    standin.fault = Fault(mode, model="triage-fallback")
+    drain.run()
+    assert ticket(sql) == ("done", 0, None)
+    assert decision(sql)[:2] == (["primary"], "escalated_without_fallback")
+
+
+def test_other_weights_are_pinned_as_themselves_and_uncalibrated(
+    drain: Drain, sql: Sql, posted: None, standin: Standin, other: Card, database: Engine
+) -> None:
+    """Somebody puts other weights under the name while the worker runs."""
+    model = standin.add("triage-primary", other.path, num_ctx=2560)
+    assert drain.llms.load()
+    pins = {pin.name: pin for pin in drain.llms.pins()}
+    assert (pins["primary"].digest, pins["primary"].calibration_id) == (model.digest, "")
+    with transaction(database) as session:
+        assert row_id(session, pins["primary"]) == row_id(session, dataclasses.replace(pins["primary"]))
+    drain.run()
+    assert sql("SELECT calibrated FROM predictions WHERE role = 'primary'") == [(False,)]
+    assert sql("SELECT calibrated, action FROM triages") == [(False, "review")]
