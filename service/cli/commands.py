@@ -5,7 +5,7 @@ import sys
 import typer
 
 from models.errors import TriageError
-from service.cli import backup, demo, doctor, keys, offline, report, running
+from service.cli import backup, demo, doctor, keys, llm, offline, report, running
 
 app = typer.Typer(
     help="Reads support tickets and says which queue they belong to, how sure it is, and which llm does it better.",
@@ -13,7 +13,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in (demo, running, keys, report, offline, doctor, backup):
+for group in (demo, running, keys, llm, report, offline, doctor, backup):
     group.register(app)
 
 

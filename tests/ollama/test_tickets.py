@@ -107,7 +107,7 @@ def test_a_model_that_is_gone_costs_the_ticket_nothing_and_says_what_to_do(
 def test_a_loading_that_is_cut_short_costs_the_ticket_nothing(
     drain: Drain, sql: Sql, posted: None, standin: Standin
 ) -> None:
-    """Ollama was restarted and a ticket comes before the next look: its deadline ends the loading, the look mends it."""
+    """Ollama was restarted and a ticket comes before the next look: its deadline ends the loading; the look helps."""
     standin.unload("triage-primary")
     standin.load_s = 0.8
     drain.run()

@@ -1,0 +1,171 @@
+"""llm list, show, check, create, pull: the llms of triage.yaml, and what an Ollama has of them."""
+
+import json as jsonlib
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from models.errors import ConfigError, EngineError, TriageError
+from models.llm.card import Card, load_card, sha256
+from service import settings
+from service.cli.common import Json, print_json, say, screen
+from service.logs import configure
+from service.settings import DEMO_LLMS, Loaded
+
+llm = typer.Typer(help="The llms of triage.yaml: list, show, check, create, pull.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="An llm's name in triage.yaml")]
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(llm, name="llm")
+
+
+@llm.command("list")
+def list_llms(json: Json = False) -> None:
+    """Shows every llm: its engine, its model, and whether that is there."""
+    loaded = settings.load()
+    items = [_item(loaded, name) for name in loaded.config.llms]
+    if json:
+        print_json(items)
+        return
+    table = Table("llm", "engine", "model", "state")
+    for item in items:
+        table.add_row(*(escape(str(item[key])) for key in ("llm", "engine", "model", "state")))
+    screen.print(table)
+
+
+@llm.command()
+def show(name: Name, json: Json = False) -> None:
+    """Shows one llm's card and state."""
+    loaded = settings.load()
+    item = _item(loaded, _known(loaded, name)) | _described(load_card(loaded.model_path(name)))
+    if json:
+        print_json(item)
+        return
+    for key, value in item.items():
+        screen.print(f"{key:15} {value}", markup=False, highlight=False, soft_wrap=True)
+
+
+@llm.command()
+def check(name: Name, json: Json = False) -> None:
+    """Asks Ollama whether this llm there does what Triage relies on; exit 1 if anything fails."""
+    from service.cli.llm_check import Check  # only this command needs an engine
+    from workers.engines.ollama_http import Server
+
+    loaded = settings.load()
+    # What the engine would log, the lines below say.
+    configure(loaded.settings.model_copy(update={"log_level": "error"}))
+    url, model = _in_ollama(loaded, name)
+    parallel = loaded.config.engines[loaded.config.llms[name].engine].parallel
+    good, lines = True, []
+    with closing(Server(url)) as server:
+        for line in Check(load_card(loaded.model_path(name)), url, model, parallel, server).lines():
+            good = good and line.ok
+            lines.append(vars(line))
+            if not json:
+                mark = "ok  " if line.ok else "FAIL"
+                screen.print(f"{mark}  {line.what}: {line.says}", markup=False, highlight=False, soft_wrap=True)
+    if json:
+        print_json(lines)
+    if not good:
+        raise typer.Exit(1)
+
+
+@llm.command()
+def create(
+    name: Name, gguf: Annotated[Path | None, typer.Option(help="The GGUF [default: the file beside the card]")] = None
+) -> None:
+    """Makes this llm's model in Ollama from its GGUF, and notes on its card what Ollama made of the file."""
+    from service.cli import ollama_admin  # slow to import
+
+    loaded = settings.load()
+    url, model = _in_ollama(loaded, name)
+    card = load_card(loaded.model_path(name))
+    file = gguf or card.path
+    if not file.is_file():
+        raise ConfigError(f"There is no GGUF at {file}: say where it is with --gguf.")
+    if sha256(file) != card.digest:
+        raise ConfigError(f"{file.name} is not the file its card describes: the SHA-256 differs.")
+    with ollama_admin.admin(url) as client:
+        digest = ollama_admin.create(client, model, file)
+    _note(loaded.model_path(name), digest)
+    say(f"Ollama has {model} (digest {digest[:12]}); triage llm check {name} tells whether it will do.")
+
+
+@llm.command()
+def pull(name: Name) -> None:
+    """Has Ollama fetch this llm's model from its registry."""
+    from service.cli import ollama_admin  # slow to import
+
+    url, model = _in_ollama(settings.load(), name)
+    with ollama_admin.admin(url) as client:
+        ollama_admin.pull(client, model)
+    say(f"Ollama has {model}; triage llm check {name} tells whether these are the weights of its card.")
+
+
+def _known(loaded: Loaded, name: str) -> str:
+    if name not in loaded.config.llms:
+        raise ConfigError(f"There is no llm {name!r} in triage.yaml; there are: {', '.join(loaded.config.llms)}.")
+    return name
+
+
+def _in_ollama(loaded: Loaded, name: str) -> tuple[str, str]:
+    """Where the llm's Ollama is and what it is called there."""
+    config = loaded.config.llms[_known(loaded, name)]
+    engine = loaded.config.engines[config.engine]
+    if engine.kind != "ollama":
+        raise ConfigError(f"The llm {name} runs on {engine.kind}, not on an Ollama: its GGUF is all there is of it.")
+    return engine.url, config.model
+
+
+def _item(loaded: Loaded, name: str) -> dict[str, Any]:
+    config = loaded.config.llms[name]
+    kind = loaded.config.engines[config.engine].kind
+    try:
+        state = _state(loaded, name, load_card(loaded.model_path(name)))
+    except TriageError as error:
+        state = error.message
+    return {"llm": name, "engine": kind, "model": config.model, "state": state}
+
+
+def _state(loaded: Loaded, name: str, card: Card) -> str:
+    if loaded.config.llms[name].card is None:
+        return f"there, SHA-256 {card.digest[:12]}"
+    from service.cli import ollama_admin  # slow to import
+
+    url, model = _in_ollama(loaded, name)
+    with ollama_admin.admin(url, timeout_s=10) as client:
+        digest = ollama_admin.digest(client, model)
+    if digest is None:
+        raise EngineError(f"Ollama has no {model}: run triage llm create {name} or triage llm pull {name}.")
+    return f"there, digest {digest[:12]}"
+
+
+def _described(card: Card) -> dict[str, Any]:
+    fits = {field: f"T {fit.temperature:.4g}, n {fit.n}, {fit.state}" for field, fit in card.calibration.items()}
+    return {
+        "family": card.family,
+        "prompt": card.prompt_version,
+        "sha256": card.digest,
+        "served as": ", ".join(digest[:12] for digest in card.served) or "not noted",
+        "demo": card.demo,
+    } | {
+        f"field {field}": f"{len(codes)} labels, {fits.get(field, 'uncalibrated')}"
+        for field, codes in card.codes.items()
+    }
+
+
+def _note(path: Path, digest: str) -> None:
+    """Adds to the card under which digest Ollama holds its weights."""
+    content = jsonlib.loads(path.read_text(encoding="utf-8"))
+    if digest in content.get("served", []):
+        return
+    if DEMO_LLMS in path.resolve().parents:
+        say("A shipped card stays as it is; where Ollama rewrites a GGUF, copy card and GGUF beside triage.yaml first.")
+        return
+    content["served"] = [*content.get("served", []), digest]
+    path.write_text(jsonlib.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
