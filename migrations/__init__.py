@@ -65,6 +65,11 @@ def head() -> str:
     return newest
 
 
+def older() -> frozenset[str]:
+    """The revisions before the newest one; any other that a database is at was made by a newer version."""
+    return frozenset(script.revision for script in ScriptDirectory(str(HERE)).walk_revisions()) - {head()}
+
+
 def current(url: str) -> str | None:
     """The revision the database is at; None when it was never migrated."""
     engine = create_engine(database_url(url), poolclass=NullPool)

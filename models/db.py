@@ -19,8 +19,8 @@ AWAY = (OperationalError, InterfaceError, PoolTimeout, InternalError)
 def database_url(text: str) -> URL:
     """The URL with our driver; raises ConfigError without repeating it, since it may hold a password."""
     try:
-        url = make_url(text)
-    except ArgumentError:
+        url = make_url(text.replace("postgres://", "postgresql://", 1))
+    except (ArgumentError, ValueError):
         raise ConfigError("TRIAGE_DATABASE_URL is not a URL like postgresql://user:password@host/name.") from None
     if url.get_backend_name() != "postgresql":
         raise ConfigError("TRIAGE_DATABASE_URL must start with postgresql://.")

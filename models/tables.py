@@ -243,11 +243,14 @@ class Triage(Base):
 
 
 class Verdict(Base):
-    """What a human decided, with its source. Never overwritten: the latest of the highest source counts."""
+    """What a human decided of a text, with its source. Never overwritten: of each source the newest counts."""
 
     __tablename__ = "verdicts"
     id: Mapped[RowNumber]
     ticket_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tickets.id"))
+    content_sha256: Mapped[bytes] = mapped_column(
+        comment="the ticket's when it was judged: another text, another truth"
+    )
     field: Mapped[str]
     label: Mapped[str]
     source: Mapped[str]

@@ -7,12 +7,13 @@ from typing import Annotated
 import orjson
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from models.errors import ConfigError
 from models.tables import TaxonomyVersion
 
+STORE_LOCK = 0x7461_786F  # any number that nothing else locks
 OTHER = "other"  # the label that means "none of these": always reviewed
 
 
@@ -73,16 +74,32 @@ def load(path: Path) -> Taxonomy:
         raise ConfigError(f"The taxonomy file {path} is wrong at {place}: {first['msg']}.") from None
 
 
-def store(session: Session, taxonomy: Taxonomy) -> tuple[int, bool]:
-    """The version of this taxonomy and whether it was stored now; going back to an older state is a new version too."""
+def difference(before: "Taxonomy | None", after: Taxonomy) -> list[str]:
+    """What changed, one line each: `+ field/label`, `- field/label`, `~ field/label` for other words or thresholds."""
+    old, new = ({} if one is None else _labels(one) for one in (before, after))
+    lines = [f"+ {name}" for name in new if name not in old] + [f"- {name}" for name in old if name not in new]
+    return lines + [f"~ {name}" for name in new if name in old and old[name] != new[name]]
+
+
+def _labels(taxonomy: Taxonomy) -> dict[str, Label]:
+    return {f"{name}/{label.id}": label for name, field in taxonomy.fields_.items() for label in field.labels}
+
+
+def store(session: Session, taxonomy: Taxonomy) -> tuple[int, list[str] | None]:
+    """The version of this taxonomy, and what it changes if it was stored now; None when it is in force already.
+
+    Going back to an older state is a new version too. Two processes that start together store one after the other.
+    """
+    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": STORE_LOCK})
     document = taxonomy.document()
     active = session.scalars(select(TaxonomyVersion).order_by(TaxonomyVersion.version.desc()).limit(1)).first()
     digest = hashlib.sha256(document).digest()
     if active is not None and active.sha256 == digest:
-        return active.version, False
+        return active.version, None
     version = 1 if active is None else active.version + 1
     session.add(TaxonomyVersion(version=version, sha256=digest, document=orjson.loads(document)))
-    return version, True
+    before = None if active is None else Taxonomy.model_validate(active.document)
+    return version, difference(before, taxonomy)
 
 
 def active(session: Session) -> tuple[int, Taxonomy]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
@@ -24,14 +25,22 @@ from service.settings import Loaded, connection_secrets
 DRAIN_S = 10
 
 
-def create_app(loaded: Loaded, schema_head: str) -> FastAPI:
+@dataclass(frozen=True)
+class Schema:
+    """The revision this code was written for, and those before it; on any other, made by newer code, it runs too."""
+
+    head: str
+    older: frozenset[str]
+
+
+def create_app(loaded: Loaded, schema: Schema) -> FastAPI:
     """The application over the two URLs in the settings; raises ConfigError when one is missing."""
     database, redis = loaded.settings.database_url, loaded.settings.redis_url
     if database is None or redis is None:
         raise ConfigError("Set TRIAGE_DATABASE_URL and TRIAGE_REDIS_URL, or run everything at once with triage up.")
     app = FastAPI(title="Triage", docs_url=None, redoc_url=None, lifespan=_lifespan)
     app.state.loaded = loaded
-    app.state.schema_head = schema_head
+    app.state.schema = schema
     app.state.conninfo = conninfo(database.get_secret_value())
     app.state.engine = make_engine(database.get_secret_value())
     app.state.keys = Keys(app.state.engine)
@@ -70,12 +79,12 @@ class _Server(uvicorn.Server):
         await super().shutdown(*args, **kwargs)
 
 
-def server(loaded: Loaded, schema_head: str) -> uvicorn.Server:
+def server(loaded: Loaded, schema: Schema) -> uvicorn.Server:
     """The web server with the application in it, not running yet."""
     found = loaded.settings
     return _Server(
         uvicorn.Config(
-            create_app(loaded, schema_head),
+            create_app(loaded, schema),
             host=found.host,
             port=found.port,
             loop="uvloop",
@@ -89,6 +98,6 @@ def server(loaded: Loaded, schema_head: str) -> uvicorn.Server:
     )
 
 
-def run(loaded: Loaded, schema_head: str) -> None:
+def run(loaded: Loaded, schema: Schema) -> None:
     """Serves until SIGTERM or SIGINT, then answers what is open and returns."""
-    server(loaded, schema_head).run()
+    server(loaded, schema).run()

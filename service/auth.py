@@ -1,5 +1,6 @@
 """API keys: 256 random bits, kept as SHA-256, looked up at most every 30 s. Used by the API and the command line."""
 
+import asyncio
 import base64
 import hashlib
 import secrets
@@ -16,11 +17,12 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from models.db import transaction
-from models.errors import Forbidden, InvalidRequest, NotFound, Unauthorized
+from models.errors import Forbidden, InvalidRequest, NotFound, Unauthorized, Unavailable
 from models.tables import NOW, ApiKey
 
 KEY_PREFIX = "triage_"
 CACHE_S = 30.0
+LOOK_UP_S = 10.0
 CACHE_KEYS = 10_000
 
 
@@ -102,7 +104,11 @@ class Keys:
         known = self.cache.get(asked)
         if known is not None and known.until > time.monotonic():
             return known
-        known = await run_in_threadpool(self._look_up, asked)
+        try:
+            async with asyncio.timeout(LOOK_UP_S):
+                known = await run_in_threadpool(self._look_up, asked)
+        except TimeoutError:
+            raise Unavailable("Postgres does not answer; try again shortly.", retry_after=5) from None
         if len(self.cache) >= CACHE_KEYS:
             self.cache.clear()
         self.cache[asked] = known

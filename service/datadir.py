@@ -31,11 +31,6 @@ class Urls:
         """For redis-py."""
         return f"unix://{self.sockets / REDIS_SOCKET}"
 
-    @property
-    def broker_url(self) -> str:
-        """The same Redis in the form that Celery reads."""
-        return f"redis+socket://{self.sockets / REDIS_SOCKET}?virtual_host=0"
-
 
 def make_private(folder: Path) -> None:
     """Creates the folder, and whatever is missing above it, for this user alone; nothing above it is changed."""

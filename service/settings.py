@@ -8,10 +8,11 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import ConfigError
@@ -31,7 +32,7 @@ class Settings(BaseSettings):
     config: Path = Field(Path("triage.yaml"), description="the configuration file")
     data_dir: Path = Field(Path(".triage"), description="where the embedded servers keep their data")
     host: str = Field("127.0.0.1", description="address the API listens on")
-    port: int = Field(8080, ge=0, le=65535, description="port the API listens on")
+    port: int = Field(8080, ge=1, le=65535, description="port the API listens on")
     public_url: str = Field("", description="address people reach the API under; empty: http://HOST:PORT")
     allowed_hosts: str = Field("", description="further names the API may be reached by, separated by commas")
     api_key: SecretStr | None = Field(None, description="the key our own client commands use")
@@ -40,6 +41,30 @@ class Settings(BaseSettings):
     queue_limit: int = Field(100_000, ge=1, description="tickets that may wait before new ones get 429")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line logged")
     log_format: Literal["console", "json"] = Field("console", description="form of a log line")
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        schemes = ("postgresql", "postgresql+psycopg", "postgres")
+        return _url(value, schemes, "postgresql://user:password@host/name")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        return _url(value, ("redis", "rediss", "unix"), "redis://host:6379/0")
+
+
+def _url(value: SecretStr | None, schemes: tuple[str, ...], example: str) -> SecretStr | None:
+    """Checks a URL here, where the setting's name is known, and without repeating it: it may hold a password."""
+    if value is None:
+        return value
+    try:
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme in schemes and parts.port != 0:
+            return value
+    except ValueError:
+        pass
+    raise ValueError(f"it must be a URL like {example}")
 
 
 class _Strict(BaseModel):
@@ -128,20 +153,20 @@ class Loaded(_Strict):
         return self.folder / place
 
 
-def settings(**overrides: Any) -> Settings:
+def settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
     """Settings from environment and `.env`; arguments that are not None win."""
-    _refuse_unknown_names()
+    _refuse_unknown_names(env_file)
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+        return Settings(_env_file=env_file, **{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper()
-        raise ConfigError(f"The setting {name} is wrong: {first['msg']}.") from None
+        raise ConfigError(f"The setting {name} is wrong: {first['msg'].removeprefix('Value error, ')}.") from None
 
 
-def load(**overrides: Any) -> Loaded:
+def load(env_file: str | None = ".env", **overrides: Any) -> Loaded:
     """Settings and triage.yaml."""
-    found = settings(**overrides)
+    found = settings(env_file, **overrides)
     return Loaded(settings=found, config=read_config(found.config), folder=found.config.resolve().parent)
 
 
@@ -164,8 +189,9 @@ def connection_secrets() -> dict[str, str]:
     return {name: value for name, value in dotenv_values(".env").items() if value is not None} | dict(os.environ)
 
 
-def _refuse_unknown_names() -> None:
-    given = {name.upper() for name in (*os.environ, *dotenv_values(".env")) if name.upper().startswith(PREFIX)}
+def _refuse_unknown_names(env_file: str | None) -> None:
+    written = dotenv_values(env_file) if env_file else {}
+    given = {name.upper() for name in (*os.environ, *written) if name.upper().startswith(PREFIX)}
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     unknown = sorted(name for name in given - known if not name.startswith("TRIAGE_TEST_"))
     if unknown:

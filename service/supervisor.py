@@ -38,6 +38,7 @@ class Plan:
     database_url: str | None = None
     redis_url: str | None = None
     log_dir: Path | None = None
+    cwd: Path | None = None
     ready_seconds: float = 120.0
     stop_seconds: float = 15.0
 
@@ -113,7 +114,7 @@ class Service:
     def _child(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Child:
         log = self.plan.log_dir / f"{name.lower()}.log" if self.plan.log_dir else None
         calm = ((signal.SIGTERM, self.plan.stop_seconds),)
-        return Child(name, list(command), calm, env=environment, log=log)
+        return Child(name, list(command), calm, env=environment, log=log, cwd=self.plan.cwd)
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + self.plan.ready_seconds

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 import httpx
 
 import migrations
-from service.app import server
+from service.app import Schema, server
 from service.settings import Loaded
 
 
 @contextmanager
-def serving(loaded: Loaded) -> Iterator[httpx.Client]:
+def serving(loaded: Loaded, older: frozenset[str] = frozenset()) -> Iterator[httpx.Client]:
     """Runs the API over these settings; a client that has no key yet."""
     found = loaded.model_copy(update={"settings": loaded.settings.model_copy(update={"port": 0})})
-    running = server(found, migrations.head())
+    running = server(found, Schema(migrations.head(), older))
     thread = threading.Thread(target=running.run)
     thread.start()
     while not running.started and thread.is_alive():

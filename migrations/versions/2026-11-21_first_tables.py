@@ -276,6 +276,12 @@ def upgrade() -> None:
         "verdicts",
         sa.Column("id", sa.BIGINT(), sa.Identity(always=False), nullable=False),
         sa.Column("ticket_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "content_sha256",
+            postgresql.BYTEA(),
+            nullable=False,
+            comment="the ticket's when it was judged: another text, another truth",
+        ),
         sa.Column("field", sa.TEXT(), nullable=False),
         sa.Column("label", sa.TEXT(), nullable=False),
         sa.Column("source", sa.TEXT(), nullable=False),

@@ -33,7 +33,13 @@ _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _REPLY_BELOW = re.compile(
     r"-{2,}\s*(?:original message|forwarded message|original-nachricht|message d'origine)\b", re.IGNORECASE
 )
-_SIGNATURE = re.compile(r"(?:--|__+)\s*$|(?:sent|gesendet) (?:from|von) (?:my|mein)", re.IGNORECASE)
+# A signature is short and last: the same line in the middle of a mail is the customer's own.
+_SIGNATURE = re.compile(
+    r"--\s*$|(?:sent|gesendet|envoyé) (?:from|von|de) (?:my |mein\w* |mon )?"
+    r"(?:iphone|ipad|android|samsung|galaxy|huawei|mobile|smartphone|phone|handy|outlook|mail\b|yahoo)",
+    re.IGNORECASE,
+)
+SIGNATURE_LINES = 8
 # Every control token of every family opens with one of these; the prompt's own marker is "###".
 _OPENERS = re.compile(r"([<\[#|])(?=\S)")
 
@@ -87,8 +93,8 @@ def _without_quotes(body: str) -> str:
     """Drops quoted lines, and everything below a reply header or a signature; a mail that is all quote stays whole."""
     lines = body.splitlines() or [""]
     kept: list[str] = []
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        if _starts_quote(line.strip(), following.strip()):
+    for left, (line, following) in enumerate(zip(lines, [*lines[1:], ""], strict=True), -len(lines)):
+        if _starts_quote(line.strip(), following.strip()) or (-left <= SIGNATURE_LINES and _SIGNATURE.match(line)):
             break
         if not line.lstrip().startswith(">"):
             kept.append(line)
@@ -97,7 +103,7 @@ def _without_quotes(body: str) -> str:
 
 
 def _starts_quote(line: str, following: str) -> bool:
-    if _REPLY_BELOW.match(line) or _SIGNATURE.match(line):
+    if _REPLY_BELOW.match(line):
         return True
     wrote = line.endswith("wrote:") or following.endswith("wrote:")
     return wrote and line.startswith("On ") and len(line) < 200

@@ -34,7 +34,7 @@ def get_llms(request: Request, caller: TicketReader) -> dict[str, Any]:
         {name: getattr(row, name) for name in names}
         | {
             "calibration_id": row.calibration_id or None,
-            "policy_role": roles.get(row.name),
+            "policy_role": roles.pop(row.name, None),  # rows come newest first, and only the newest pin has the role
             "created_at": moment(row.created_at),
         }
         for row in rows

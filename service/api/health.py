@@ -27,9 +27,9 @@ def readyz(request: Request) -> Response:
     state = request.app.state
     try:
         with transaction(state.engine) as session:
-            if (schema := _schema(session)) != state.schema_head:
+            if (schema := _schema(session)) is None or schema in state.schema.older:
                 return _not_ready(
-                    f"The schema is at {schema}, this version needs {state.schema_head}: run triage migrate."
+                    f"The schema is at {schema}, this version needs {state.schema.head}: run triage migrate."
                 )
             missing = _workers(session)
     except Unavailable as error:

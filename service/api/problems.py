@@ -33,6 +33,8 @@ async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, TriageError)  # noqa: S101
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
     if error.status == 401:
+        # Why, is for the log alone: the sender must not learn which connections exist.
+        log.info("refused", path=request.url.path, why=getattr(error, "__notes__", []))
         headers["WWW-Authenticate"] = "Bearer"
     return problem(error.status, error.title, error.message, headers, errors=error.errors)
 
@@ -51,4 +53,4 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     log.error("request.failed", error=type(error).__name__, path=request.url.path, exc_info=error)
-    return problem(500, "Internal error", "Something failed on our side; the log has it. Nothing was recorded.")
+    return problem(500, "Internal error", "Something failed on our side; the log has it.")

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-from models.errors import InvalidRequest, TooLarge, TriageError, Unavailable
+from models.errors import InvalidRequest, TooLarge, TriageError
 from service.api.body import json_body
 from service.auth import Caller, TicketWriter
 from service.helpdesks.base import Correction, Ignored, Incoming, refuse
@@ -40,7 +41,9 @@ async def post_ticket(
     ticket = _admit(request, caller, parse_json(raw), raw)
     (receipt,) = await _commit(request, Submission([ticket], caller.id, idempotency_key, _hash(raw)))
     if wait and await state.waiting.until_ready(UUID(receipt.id), wait):
-        with suppress(Unavailable):  # the ticket is committed: after an error the caller would send it again
+        with suppress(
+            TriageError, SQLAlchemyError
+        ):  # the ticket is committed: after an error the caller would send it again
             return JSONResponse(await run_in_threadpool(read_whole, state.engine, UUID(receipt.id)))
     return JSONResponse(_accepted(receipt), 202)
 
@@ -49,7 +52,8 @@ async def post_ticket(
 async def post_batch(request: Request, caller: TicketWriter, idempotency_key: IdempotencyKey = None) -> Response:
     """Takes up to 1000 tickets in one commit; a bad one becomes an error in its place and sinks no other."""
     raw = await json_body(request, request.app.state.loaded.settings.max_request_bytes)
-    items = [_admit_item(request, caller, item) for item in _batch(parse_json(raw))]
+    # In a thread, because a batch of 16 MB would keep every other request waiting for half a second.
+    items = await run_in_threadpool(_admit_all, request, caller, raw)
     tickets = [item for item in items if isinstance(item, NewTicket)]
     receipts = iter(await _commit(request, Submission(tickets, caller.id, idempotency_key, _hash(raw))))
     answers = [_accepted(next(receipts)) if isinstance(item, NewTicket) else {"error": item} for item in items]
@@ -104,9 +108,13 @@ def _batch(value: Any) -> list[Any]:
     return items
 
 
+def _admit_all(request: Request, caller: Caller, raw: bytes) -> list[NewTicket | dict[str, Any]]:
+    return [_admit_item(request, caller, item) for item in _batch(parse_json(raw))]
+
+
 def _admit_item(request: Request, caller: Caller, item: Any) -> NewTicket | dict[str, Any]:
     """A ticket of a batch, or its error. Its received bytes are the item written again, since a batch has one body."""
-    raw = json.dumps(item).encode()
+    raw = json.dumps(item, ensure_ascii=False).encode("utf-8", "surrogatepass")
     limit = request.app.state.loaded.settings.max_ticket_bytes
     try:
         if len(raw) > limit:

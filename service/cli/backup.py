@@ -46,6 +46,7 @@ def restore(
     if not file.is_file():
         raise ConfigError(f"There is no file {file}.")
     url = database_url(settings.settings(data_dir=data_dir))
+    migrations.upgrade(url)  # so that an empty Postgres can be restored into
     with one_transaction(url) as session:
         tickets = session.scalar(select(func.count()).select_from(Ticket)) or 0
     if tickets and not replace:
@@ -60,7 +61,8 @@ def restore(
 def _run(url: str, program: str, *arguments: str) -> None:
     """Runs one of Postgres's programs on the store; the password goes by the environment, which others cannot list."""
     parsed = parse(url)
-    address = parsed.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+    # `URL.set` leaves a password that it is told to remove.
+    address = parsed._replace(drivername="postgresql", password=None).render_as_string(hide_password=False)
     password = {"PGPASSWORD": parsed.password} if parsed.password else {}
     command = [postgres_program(program), f"--dbname={address}", *arguments]
     environment = {**os.environ, **password}

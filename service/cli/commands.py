@@ -1,8 +1,10 @@
 """All groups of commands as one application. Loaded by `service.cli.main` when it is called, not before."""
 
 import sys
+from typing import NoReturn
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
 from models.errors import TriageError
 from service.cli import backup, demo, doctor, keys, llm, offline, report, running
@@ -22,5 +24,14 @@ def run() -> None:
     try:
         app()
     except TriageError as error:
-        print(f"triage: {error.message}", file=sys.stderr)  # noqa: T201 (this is what people read)
-        sys.exit(1)
+        _fail(error.message)
+    except OSError as error:
+        _fail(f"{error.filename or 'A file'}: {error.strerror or type(error).__name__}.")
+    except SQLAlchemyError as error:
+        # Only the kind: the text of a database error may quote a ticket or a password.
+        _fail(f"The database refused ({type(error).__name__}); run triage migrate, then triage doctor.")
+
+
+def _fail(sentence: str) -> NoReturn:
+    print(f"triage: {sentence}", file=sys.stderr)  # noqa: T201 (this is what people read)
+    sys.exit(1)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from sqlalchemy.orm import Session
 
 from models.db import make_engine, transaction
@@ -34,8 +35,8 @@ def say(sentence: str) -> None:
 
 
 def visible(text: str) -> str:
-    """Text from a ticket without what could move a terminal's cursor or hide words."""
-    return _CONTROL.sub(" ", text)
+    """Text from a ticket without what could move a terminal's cursor, hide words or be taken for rich's markup."""
+    return escape(_CONTROL.sub(" ", text))
 
 
 def print_json(value: Any) -> None:

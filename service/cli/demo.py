@@ -15,17 +15,16 @@ from rich.progress import Progress
 
 import migrations
 from models.errors import TriageError
-from service import settings, supervisor
+from service import embedded, settings, supervisor
 from service.cli import demo_tables, ticketfile
 from service.cli.common import notes, say
 from service.cli.running import address, first_key, plan, prepare
-from service.settings import DEMO_LLMS, Loaded
+from service.settings import DEMO_LLMS, PREFIX, Loaded
 
 FOLDER = Path(".triage-demo")
-OLLAMA = "http://127.0.0.1:11434"
 BATCH = 100
 LOAD_S, WORK_S = 120, 600
-EXTERNAL = ("TRIAGE_DATABASE_URL", "TRIAGE_REDIS_URL", "TRIAGE_CONFIG", "TRIAGE_DATA_DIR", "TRIAGE_PUBLIC_URL")
+KEPT = ("TRIAGE_LOG_LEVEL", "TRIAGE_LOG_FORMAT")
 
 
 def register(app: typer.Typer) -> None:
@@ -37,23 +36,32 @@ def demo(
     leave: Annotated[bool, typer.Option("--exit", help="End when the results are printed, on a terminal too")] = False,
 ) -> None:
     """Runs the service on real tickets, prints what came of them, and on a terminal stays up until Ctrl-C."""
+    from service.cli import demo_ollama  # slow to import
+
     stay = not leave and sys.stdout.isatty() and not os.environ.get("CI")
-    loaded = _own_settings()
+    _own_folder()
     rows = list(ticketfile.read(DEMO_LLMS / "tickets.jsonl"))[:tickets]
-    say("Starting Postgres, Redis, the API and a worker ...")
-    supervisor.run(
-        plan(loaded, prepare=_from_zero, log_dir=FOLDER / "log"), say, lambda up: _job(up, loaded, rows, stay)
-    )
+    with demo_ollama.engine(FOLDER) as engine:
+        loaded = _own_settings()
+        say("Starting Postgres, Redis, the API and a worker ...")
+        supervisor.run(
+            plan(loaded, prepare=_from_zero, log_dir=FOLDER / "log", cwd=FOLDER),
+            say,
+            lambda up: _job(up, loaded, rows, engine, stay),
+        )
 
 
-def _own_settings() -> Loaded:
-    """The demo's own configuration: nothing of the user's is read or touched, except how logs look."""
-    for name in EXTERNAL:
-        os.environ.pop(name, None)
+def _own_folder() -> None:
+    """The demo's own configuration: of the user's settings only those of the logs are read, and `.env` not at all."""
+    for name in [name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in KEPT]:
+        del os.environ[name]
     FOLDER.mkdir(mode=0o700, exist_ok=True)
     for name in ("triage.yaml", "taxonomy.yaml"):
         shutil.copyfile(DEMO_LLMS / name, FOLDER / name)
-    return settings.load(config=FOLDER / "triage.yaml", data_dir=FOLDER, host="127.0.0.1", port=_free_port())
+
+
+def _own_settings() -> Loaded:
+    return settings.load(None, config=FOLDER / "triage.yaml", data_dir=FOLDER, host="127.0.0.1", port=_free_port())
 
 
 def _free_port() -> int:
@@ -64,19 +72,22 @@ def _free_port() -> int:
 
 def _from_zero(loaded: Loaded, url: str) -> None:
     """Every demo starts with an empty database, so that its figures are this run's alone."""
+    own = embedded.running(FOLDER)
+    if own is None or own.database_url != url:
+        raise TriageError("The demo empties its database and will not touch one that is not its own.")
     if migrations.current(url) is not None:
         migrations.downgrade(url, "base")
     prepare(loaded, url)
     first_key(loaded, url)
 
 
-def _job(up: supervisor.Service, loaded: Loaded, rows: list[dict[str, Any]], stay: bool) -> None:
+def _job(up: supervisor.Service, loaded: Loaded, rows: list[dict[str, Any]], engine: str, stay: bool) -> None:
     key = (FOLDER / "key").read_text().strip()
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.Client(base_url=address(loaded), headers=headers, timeout=30, trust_env=False) as client:
         _Demo(up, client, rows).run()
     demo_tables.show_curl(address(loaded), FOLDER / "key", stay)
-    _say_about_ollama()
+    say(engine)
     if stay:
         say("The service stays up: press Ctrl-C to end it.")
         up.watch()
@@ -157,14 +168,3 @@ class _Demo:
 def _as_posted(row: dict[str, Any]) -> dict[str, Any]:
     given = {"external_id": row["id"], "body": row["body"], "language": row.get("language", "en"), "source": "demo"}
     return given | ({"subject": row["subject"]} if row.get("subject") else {})
-
-
-def _say_about_ollama() -> None:
-    try:
-        version = httpx.get(f"{OLLAMA}/api/version", timeout=1, trust_env=False).json().get("version", "?")
-    except (httpx.HTTPError, ValueError):
-        say("No Ollama answers on this machine; the demo's llms ran in llama.cpp inside the worker.")
-    else:
-        say(
-            f"An Ollama {version} answers on this machine, which this release does not use yet; llama.cpp did the work."
-        )

@@ -51,7 +51,7 @@ def _examples(tickets: list[dict[str, Any]]) -> Table:
         decision, truth = _decision(ticket), _truth(ticket)
         right = decision["label"] == truth
         sure = f"{decision['confidence']:.2f}" + ("" if decision["calibrated"] else " uncalibrated")
-        text = visible(ticket["body"])[:60]
+        text = visible(ticket["body"][:60])
         table.add_row(text, decision["label"], sure, decision["action"], truth, style=None if right else "red")
     return table
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import typer
 from redis import RedisError
+from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import text
 
@@ -44,7 +45,9 @@ def doctor(data_dir: DataDir = None, json: Json = False) -> None:
     else:
         table = Table("", "what", "says")
         for line in lines:
-            table.add_row("ok" if line.ok else "FAIL", line.what, line.says, style=None if line.ok else "bold red")
+            table.add_row(
+                "ok" if line.ok else "FAIL", escape(line.what), escape(line.says), style=None if line.ok else "bold red"
+            )
         screen.print(table)
         screen.print(settings_table(settings.settings(data_dir=data_dir)))
     if not all(line.ok for line in lines):
@@ -131,5 +134,5 @@ def settings_table(found: Settings) -> Table:
     for name, field in Settings.model_fields.items():
         value = getattr(found, name)
         shown = "" if value is None else str(value)
-        table.add_row(PREFIX + name.upper(), shown, field.description or "")
+        table.add_row(PREFIX + name.upper(), escape(shown), field.description or "")
     return table

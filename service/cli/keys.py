@@ -4,6 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import select
 
@@ -53,14 +54,8 @@ def list_keys(data_dir: DataDir = None, json: Json = False) -> None:
         return
     table = Table("id", *names, "created", "revoked")
     for item in items:
-        table.add_row(
-            item["id"],
-            item["name"],
-            " ".join(item["scopes"]),
-            item["source"] or "",
-            item["created_at"],
-            item["revoked_at"] or "",
-        )
+        named = (escape(item["name"]), " ".join(item["scopes"]), escape(item["source"] or ""))
+        table.add_row(item["id"], *named, item["created_at"], item["revoked_at"] or "")
     screen.print(table)
 
 

@@ -50,12 +50,16 @@ def _require_free(found: settings.Settings) -> None:
 
 
 def _watch(service: supervisor.Service, loaded: Loaded) -> None:
-    say(f"Triage is up: {address(loaded)}  (admin key: {loaded.settings.data_dir / 'key'}; Ctrl-C stops)")
+    key = loaded.settings.data_dir / "key"
+    where = f"admin key: {key}" if key.exists() else "make a key with triage keys create"
+    say(f"Triage is up: {address(loaded)}  ({where}; Ctrl-C stops)")
     service.watch()
 
 
-def plan(loaded: Loaded, prepare: Callable[[Loaded, str], None], log_dir: Path | None = None) -> supervisor.Plan:
-    """What `up` and `demo` run; `prepare` gets the database ready before the API starts."""
+def plan(
+    loaded: Loaded, prepare: Callable[[Loaded, str], None], log_dir: Path | None = None, cwd: Path | None = None
+) -> supervisor.Plan:
+    """What `up` and `demo` run; `prepare` gets the database ready before the API starts; `cwd` is where `.env` is."""
     found = loaded.settings
     child = {
         "TRIAGE_CONFIG": str(found.config.resolve()),
@@ -74,7 +78,8 @@ def plan(loaded: Loaded, prepare: Callable[[Loaded, str], None], log_dir: Path |
         env=child,
         database_url=found.database_url.get_secret_value() if found.database_url else None,
         redis_url=found.redis_url.get_secret_value() if found.redis_url else None,
-        log_dir=log_dir,
+        log_dir=log_dir.absolute() if log_dir else None,
+        cwd=cwd,
     )
 
 
@@ -108,9 +113,9 @@ def prepare(loaded: Loaded, url: str) -> None:
     say("Bringing the database schema up to date ...")
     migrations.upgrade(url)
     with one_transaction(url) as session:
-        version, is_new = taxonomy.store(session, taxonomy.load(loaded.taxonomy_path))
-    if is_new:
-        say(f"Stored {loaded.taxonomy_path.name} as taxonomy version {version}.")
+        version, changes = taxonomy.store(session, taxonomy.load(loaded.taxonomy_path))
+    if changes is not None:
+        say(f"Stored {loaded.taxonomy_path.name} as taxonomy version {version}: {', '.join(changes) or 'other order'}.")
 
 
 def first_key(loaded: Loaded, url: str) -> None:
@@ -123,11 +128,11 @@ def first_key(loaded: Loaded, url: str) -> None:
 
 def serve() -> None:
     """Runs one API process."""
-    from service.app import run  # only this command needs the web server
+    from service.app import Schema, run  # only this command needs the web server
 
     loaded = settings.load()
     configure(loaded.settings)
-    run(loaded, migrations.head())
+    run(loaded, Schema(migrations.head(), migrations.older()))
 
 
 def worker() -> None:

@@ -1,13 +1,14 @@
-"""The SQL of the report. Each query takes :field, :since, :until and :exhaustive (verdict sources). Used by report."""
+"""The SQL of the report. Each takes :field, :since, :until, :exhaustive (verdict sources), :a, :b. Used by report."""
 
 _IN_WINDOW = """
     (CAST(:since AS timestamptz) IS NULL OR t.received_at >= :since)
     AND (CAST(:until AS timestamptz) IS NULL OR t.received_at < :until)"""
 
-# The newest verdict of each ticket and source.
+# The newest verdict of each text and source. A verdict on what a ticket said before says nothing of what it says now.
 _VERDICTS = """
-    (SELECT DISTINCT ON (ticket_id, source) ticket_id, source, label FROM verdicts
-     WHERE field = :field ORDER BY ticket_id, source, id DESC) v"""
+    (SELECT DISTINCT ON (ticket_id, content_sha256, source) ticket_id, content_sha256, source, label FROM verdicts
+     WHERE field = :field ORDER BY ticket_id, content_sha256, source, id DESC) v"""
+_OF_THE_TEXT = "v.ticket_id = t.id AND v.content_sha256 = t.content_sha256"
 
 # Only joins, so that a query can add its own joins and conditions.
 _PREDICTIONS = f"""
@@ -33,9 +34,14 @@ def _quantiles(*names: str, alias: str = "p") -> str:
     return ", ".join(parts)
 
 
+# A fallback that was asked because the primary was unsure saw only hard tickets, so without the coin it does not count.
+_ALWAYS_ASKED = "(p.role = 'primary' OR t.shadow)"
+
 LLMS = f"""
     SELECT l.id, l.name AS llm, l.digest, l.engine, l.engine_version, l.prompt_version, l.calibration_id, l.demo,
-           count(*) AS n, bool_and(p.calibrated) AS calibrated, avg(p.confidence) AS mean_confidence,
+           count(*) AS n, bool_and(p.calibrated) AS calibrated,
+           count(*) FILTER (WHERE {_ALWAYS_ASKED}) AS n_always_asked,
+           avg(p.confidence) FILTER (WHERE {_ALWAYS_ASKED}) AS mean_confidence,
            jsonb_build_object('primary', count(*) FILTER (WHERE p.role = 'primary'),
                               'fallback', count(*) FILTER (WHERE p.role = 'fallback'),
                               'shadow', count(*) FILTER (WHERE p.role = 'shadow')) AS roles,
@@ -43,11 +49,10 @@ LLMS = f"""
     {_PREDICTIONS}
     GROUP BY l.id ORDER BY l.id"""
 
-# A fallback that was asked because the primary was unsure saw only hard tickets, so without the coin it does not count.
 LLM_ACCURACY = f"""
     SELECT p.llm_version_id, v.source, count(*) AS n, count(*) FILTER (WHERE v.label = p.label) AS correct
-    {_PREDICTIONS} JOIN {_VERDICTS} ON v.ticket_id = t.id
-    WHERE v.source = ANY(:exhaustive) AND (p.role = 'primary' OR t.shadow)
+    {_PREDICTIONS} JOIN {_VERDICTS} ON {_OF_THE_TEXT}
+    WHERE v.source = ANY(:exhaustive) AND {_ALWAYS_ASKED}
     GROUP BY 1, 2 ORDER BY 1, 2"""
 
 CASCADE = f"""
@@ -55,29 +60,32 @@ CASCADE = f"""
            count(*) FILTER (WHERE d.action = 'suggest') AS suggest,
            count(*) FILTER (WHERE d.action = 'review') AS review,
            count(*) FILTER (WHERE d.llms <> '{{}}') AS asked,
-           count(*) FILTER (WHERE EXISTS (SELECT FROM predictions p WHERE p.ticket_id = d.ticket_id
-               AND p.run = d.run AND p.field = d.field AND p.role = 'fallback')) AS escalated,
+           count(*) FILTER (WHERE d.reason LIKE 'escalated%') AS escalated,
            {_quantiles("wait_ms", "time_to_label_ms", alias="d")}
     {_TRIAGES}"""
 
 CASCADE_ACCURACY = f"""
     SELECT v.source, count(*) AS n, count(*) FILTER (WHERE v.label = d.label) AS correct
-    {_TRIAGES} JOIN {_VERDICTS} ON v.ticket_id = t.id
+    {_TRIAGES} JOIN {_VERDICTS} ON {_OF_THE_TEXT}
     WHERE v.source = ANY(:exhaustive) GROUP BY 1 ORDER BY 1"""
 
+# By name and digest, whatever role each has in the policy now: roles change, and old tickets keep who answered them.
 PAIRS = f"""
-    SELECT v.source, count(*) FILTER (WHERE a.label = v.label AND b.label = v.label) AS both,
+    SELECT v.source, la.digest AS digest_a, lb.digest AS digest_b,
+           count(*) FILTER (WHERE a.label = v.label AND b.label = v.label) AS both,
            count(*) FILTER (WHERE a.label = v.label AND b.label <> v.label) AS only_a,
            count(*) FILTER (WHERE a.label <> v.label AND b.label = v.label) AS only_b,
            count(*) FILTER (WHERE a.label <> v.label AND b.label <> v.label) AS neither
     FROM tickets t
-    JOIN predictions a ON a.ticket_id = t.id AND a.run = t.run AND a.field = :field AND a.role = 'primary'
-    JOIN predictions b ON b.ticket_id = t.id AND b.run = t.run AND b.field = :field AND b.role IN ('fallback', 'shadow')
-    JOIN {_VERDICTS} ON v.ticket_id = t.id
+    JOIN predictions a ON a.ticket_id = t.id AND a.run = t.run AND a.field = :field
+    JOIN llm_versions la ON la.id = a.llm_version_id AND la.name = :a
+    JOIN predictions b ON b.ticket_id = t.id AND b.run = t.run AND b.field = :field
+    JOIN llm_versions lb ON lb.id = b.llm_version_id AND lb.name = :b
+    JOIN {_VERDICTS} ON {_OF_THE_TEXT}
     WHERE t.shadow AND v.source = ANY(:exhaustive) AND {_IN_WINDOW}
-    GROUP BY 1 ORDER BY 1"""
+    GROUP BY 1, 2, 3 ORDER BY 1, count(*) DESC"""
 
 CORRECTIONS = f"""
     SELECT v.source, count(*) AS n, count(*) FILTER (WHERE v.label IS DISTINCT FROM d.label) AS changed
-    {_TRIAGES} JOIN {_VERDICTS} ON v.ticket_id = t.id
+    {_TRIAGES} JOIN {_VERDICTS} ON {_OF_THE_TEXT}
     WHERE NOT v.source = ANY(:exhaustive) GROUP BY 1 ORDER BY 1"""

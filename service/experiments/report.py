@@ -36,7 +36,7 @@ class Window:
 
 def build(session: Session, a: str, b: str | None, window: Window) -> dict[str, Any]:
     """The whole report as JSON: llm `a` (primary) against `b` (fallback), both by name."""
-    figures = _Figures(session, window)
+    figures = _Figures(session, window, {"a": a, "b": b})
     return {
         "experiment": {"name": "primary-or-fallback", "implied": True, "mode": "shadow", "a": a, "b": b},
         "field": window.field,
@@ -56,9 +56,9 @@ def build(session: Session, a: str, b: str | None, window: Window) -> dict[str, 
 class _Figures:
     """The queries of one report over one window."""
 
-    def __init__(self, session: Session, window: Window):
+    def __init__(self, session: Session, window: Window, arms: dict[str, str | None]):
         self.session = session
-        self.given = dataclasses.asdict(window) | {"exhaustive": list(EXHAUSTIVE)}
+        self.given = dataclasses.asdict(window) | {"exhaustive": list(EXHAUSTIVE)} | arms
 
     def _all(self, query: str) -> Sequence[RowMapping]:
         return self.session.execute(text(query), self.given).mappings().all()
@@ -85,8 +85,9 @@ class _Figures:
             "n": row["n"],
             "roles": row["roles"],
             "mean_confidence": row["mean_confidence"],
+            "mean_confidence_n": row["n_always_asked"],
             "accuracy": [_accuracy(a) for a in accuracy],
-            "accuracy_over": "tickets it had to answer: all of them as primary, those whose shadow coin said yes else",
+            "over": "accuracy, mean confidence: tickets it answered as primary, else those whose shadow coin said yes",
             "times": times,
         }
 
@@ -107,7 +108,8 @@ class _Figures:
 
     def _pair(self, row: RowMapping) -> dict[str, Any]:
         found = stats.pair_of_counts(row["both"], row["only_a"], row["only_b"], row["neither"])
-        return {"source": row["source"], "over": "tickets whose shadow coin said yes"} | dataclasses.asdict(found)
+        named = {name: row[name] for name in ("source", "digest_a", "digest_b")}
+        return named | {"over": "tickets whose shadow coin said yes"} | dataclasses.asdict(found)
 
     def corrections(self) -> list[dict[str, Any]]:
         rows = self._all(queries.CORRECTIONS)

@@ -1,4 +1,4 @@
-"""What every helpdesk adapter takes and gives. `api/hooks.py` calls `verify`, then `parse`, with the bytes it got."""
+"""What every helpdesk adapter takes and gives. The API calls `verify`, then `parse`, with the bytes as they came."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -10,6 +10,7 @@ from models.errors import QueueFull
 
 log = structlog.get_logger()
 INTERVAL_S = 1.0
+COUNT_S = 5.0
 COUNT = "SELECT count(*) FROM (SELECT FROM tickets WHERE status = 'queued' LIMIT %s) waiting"
 
 
@@ -37,13 +38,15 @@ class Depth:
             try:
                 async with await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True) as connection:
                     await self._count(connection)
-            except (psycopg.Error, OSError) as error:
+            except (psycopg.Error, OSError, TimeoutError) as error:
+                self.waiting = 0  # nothing is known, and a guess that only grows would end in 429
                 log.warning("depth.postgres_away", error=type(error).__name__)
             await asyncio.sleep(INTERVAL_S)
 
     async def _count(self, connection: psycopg.AsyncConnection[Any]) -> None:
         while True:
-            cursor = await connection.execute(COUNT, (self.limit + 1,))
-            row = await cursor.fetchone()
+            async with asyncio.timeout(COUNT_S):
+                cursor = await connection.execute(COUNT, (self.limit + 1,))
+                row = await cursor.fetchone()
             self.waiting = row[0] if row else 0
             await asyncio.sleep(INTERVAL_S)

@@ -23,7 +23,7 @@ GROUP_BYTES = 8 << 20
 PENDING = 20_000
 FLUSH_TIMEOUT_S = 20
 DEADLOCK_RETRIES = 5
-DATA = (psycopg.DataError, psycopg.IntegrityError, ProgramLimitExceeded)
+DATA = (psycopg.DataError, psycopg.IntegrityError, ProgramLimitExceeded, UnicodeError)
 
 
 class Door:
@@ -70,7 +70,7 @@ class Door:
 
     async def _flush(self, group: list[Submission]) -> None:
         error = await self._try_write(group)
-        if isinstance(error, InvalidRequest) and len(group) > 1:
+        if error is not None and not error.retry and len(group) > 1:
             # One ticket that Postgres refuses must not sink its neighbours: halve until it stands alone.
             middle = len(group) // 2
             await self._flush(group[:middle])
@@ -90,10 +90,10 @@ class Door:
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue
             except Exception as error:
-                if _about_the_data(error):
+                if (refusal := _refusal(error)) is not None:
                     # Only the kind is logged, because the error's text may quote the ticket.
                     log.warning("door.refused", error=type(error).__name__, tickets=len(group))
-                    return InvalidRequest("Postgres refused the data of this ticket.")
+                    return refusal
                 log.warning("postgres.away", error=type(error).__name__)
                 break
         await self._disconnect()
@@ -112,14 +112,13 @@ class Door:
             self.connection = None
 
 
-def _about_the_data(error: Exception) -> bool:
-    """Whether a ticket's values are at fault. The rest (a standby, another schema, a lost connection) passes."""
+def _refusal(error: Exception) -> TriageError | None:
+    """What to tell the ticket whose values are at fault, or that found a mistake of ours; None if Postgres is away."""
     if isinstance(error, DATA):
-        return True
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | OSError):
-        return False
-    # Postgres gives each of its errors a code; one without was found in the values before they were sent.
-    return getattr(error, "sqlstate", None) is None
+        return InvalidRequest("Postgres refused the data of this ticket.")
+    if isinstance(error, psycopg.Error | OSError):
+        return None
+    return TriageError("Something failed on our side; the log has it.")
 
 
 def take_group(pending: deque[Submission]) -> list[Submission]:

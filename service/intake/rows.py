@@ -50,9 +50,10 @@ KEEP_REVISION = """
     SELECT id, run, subject, body, raw, content_sha256 FROM tickets WHERE id = %s"""
 REVISE = """
     UPDATE tickets SET subject = %(subject)s, body = %(body)s, raw = %(raw)s, repaired = %(repaired)s,
-        content_sha256 = %(content_sha256)s, metadata = %(details)s::jsonb, run = run + 1, status = 'queued',
-        queued_at = now(), due_at = now(), attempts = 0, lost_leases = 0, last_error = NULL, lease_id = NULL, lease_until = NULL,
-        claimed_at = NULL, done_at = NULL
+        content_sha256 = %(content_sha256)s, metadata = %(details)s::jsonb, language = %(language)s,
+        channel = %(channel)s, requester = %(requester)s, created_at = %(created_at)s, priority = %(priority)s,
+        run = run + 1, status = 'queued', queued_at = now(), due_at = now(), attempts = 0, lost_leases = 0,
+        last_error = NULL, lease_id = NULL, lease_until = NULL, claimed_at = NULL, done_at = NULL
     WHERE id = %(old_id)s"""
 
 

@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
 from models.errors import InvalidRequest
 from models.tables import new_id
+from service.helpdesks.payload import read_time
 from service.intake.reading import BROKEN, Whole, validated
 from service.intake.submission import NewTicket
 
@@ -22,14 +23,13 @@ INT64 = 1 << 63
 
 
 def _rfc3339(value: object) -> object:
-    if value is not None and not isinstance(value, str):
-        raise ValueError("must be an RFC 3339 time such as 2026-01-31T12:00:00Z")
-    return value
+    try:
+        return read_time(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("must be an RFC 3339 time with its zone, such as 2026-01-31T12:00:00Z") from None
 
 
 def _dated(value: datetime) -> datetime:
-    if value.tzinfo is None:
-        raise ValueError("must carry a time zone, as in 2026-01-31T12:00:00Z")
     if not 1970 <= value.year <= 2200:
         raise ValueError("must lie between the years 1970 and 2200")
     return value
@@ -37,9 +37,14 @@ def _dated(value: datetime) -> datetime:
 
 def _small(value: dict[str, Any]) -> dict[str, Any]:
     _check(value, METADATA_DEPTH)
-    if len(json.dumps(value)) > METADATA_BYTES:
+    if len(_encoded(value)) > METADATA_BYTES:
         raise ValueError(f"must be at most {METADATA_BYTES} bytes of JSON")
     return value
+
+
+def _encoded(value: Any) -> bytes:
+    """JSON in UTF-8, lone surrogates too: sizes are those of the text, not of its escapes."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def _check(value: Any, depth: int) -> None:
@@ -70,9 +75,7 @@ class TicketIn(BaseModel):
     language: Short | None = None
     channel: Short | None = None
     requester: Short | None = None
-    created_at: Annotated[datetime, BeforeValidator(_rfc3339), AfterValidator(_dated)] | None = Field(
-        None, strict=False
-    )
+    created_at: Annotated[datetime, BeforeValidator(_rfc3339), AfterValidator(_dated)] | None = None
     metadata: Annotated[dict[str, Any], AfterValidator(_small)] = {}
 
 

@@ -13,6 +13,7 @@ import structlog
 log = structlog.get_logger()
 MOST = 200
 INTERVAL_S = 0.05
+LOOK_S = 5.0
 READY = "SELECT id FROM tickets WHERE id = ANY(%s) AND status IN ('done', 'failed')"
 
 
@@ -25,6 +26,7 @@ class Waiting:
         self.count = 0
         self.some = asyncio.Event()
         self.closing = False
+        self.connection: psycopg.AsyncConnection[Any] | None = None
         self.task = asyncio.create_task(self._run(), name="waiting")
 
     async def until_ready(self, ticket_id: UUID, seconds: float) -> bool:
@@ -50,8 +52,8 @@ class Waiting:
 
     async def close(self) -> None:
         self.end()
-        self.some.set()
-        await self.task
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
 
     def _add(self, ticket_id: UUID, ready: asyncio.Event) -> None:
         self.waiters.setdefault(ticket_id, set()).add(ready)
@@ -65,29 +67,34 @@ class Waiting:
             del self.waiters[ticket_id]
 
     async def _run(self) -> None:
-        connection: psycopg.AsyncConnection[Any] | None = None
-        while not self.closing:
-            await self.some.wait()
-            if not self.waiters:
-                self.some.clear()
-                continue
-            try:
-                connection = connection or await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True)
-                await self._look(connection)
-            except (psycopg.Error, OSError) as error:
-                log.warning("waiting.postgres_away", error=type(error).__name__)
-                await _close(connection)
-                connection = None
-            await asyncio.sleep(INTERVAL_S)
-        await _close(connection)
+        try:
+            while not self.closing:
+                await self.some.wait()
+                await self._try_to_look()
+                await asyncio.sleep(INTERVAL_S)
+        finally:
+            await self._disconnect()
+
+    async def _try_to_look(self) -> None:
+        if not self.waiters:
+            self.some.clear()
+            return
+        try:
+            async with asyncio.timeout(LOOK_S):
+                if self.connection is None:
+                    self.connection = await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True)
+                await self._look(self.connection)
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            log.warning("waiting.postgres_away", error=type(error).__name__)
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        if self.connection is not None:
+            await self.connection.close()
+            self.connection = None
 
     async def _look(self, connection: psycopg.AsyncConnection[Any]) -> None:
         cursor = await connection.execute(READY, (list(self.waiters),))
         for (ticket_id,) in await cursor.fetchall():
             for ready in self.waiters.get(ticket_id, ()):
                 ready.set()
-
-
-async def _close(connection: psycopg.AsyncConnection[Any] | None) -> None:
-    if connection is not None:
-        await connection.close()

@@ -25,7 +25,8 @@ class VerdictIn(BaseModel):
 
 def record(session: Session, ticket_id: UUID, given: VerdictIn) -> tuple[Verdict, bool]:
     """The verdict's row and whether it is new. The ticket's row is locked, so the same verdict twice is one row."""
-    if session.scalars(select(Ticket.id).where(Ticket.id == ticket_id).with_for_update()).first() is None:
+    content = session.scalars(select(Ticket.content_sha256).where(Ticket.id == ticket_id).with_for_update()).first()
+    if content is None:
         raise NotFound(f"There is no ticket {ticket_id}.")
     version, vocabulary = taxonomy.active(session)
     field = vocabulary.field(given.field)
@@ -34,11 +35,14 @@ def record(session: Session, ticket_id: UUID, given: VerdictIn) -> tuple[Verdict
     if field.label(given.label) is None:
         raise InvalidRequest("label: the field has none like this; see GET /v1/taxonomy.")
     same = select(Verdict).where(
-        Verdict.ticket_id == ticket_id, Verdict.field == given.field, Verdict.source == given.source
+        Verdict.ticket_id == ticket_id,
+        Verdict.content_sha256 == content,
+        Verdict.field == given.field,
+        Verdict.source == given.source,
     )
     newest = session.scalars(same.order_by(Verdict.id.desc()).limit(1)).first()
     if newest is not None and newest.label == given.label:
         return newest, False
-    row = Verdict(ticket_id=ticket_id, taxonomy_version=version, **given.model_dump())
+    row = Verdict(ticket_id=ticket_id, content_sha256=content, taxonomy_version=version, **given.model_dump())
     session.add(row)
     return row, True

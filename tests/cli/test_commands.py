@@ -4,8 +4,12 @@ import hashlib
 import json
 import socket
 import stat
+import subprocess
 
 import pytest
+
+from models.errors import TriageError
+from service.cli import backup, demo
 
 
 def test_help_and_wrong_usage(triage):
@@ -144,3 +148,75 @@ def test_up_refuses_a_port_that_is_taken_before_it_starts_anything(triage, tmp_p
     assert ran.code == 1
     assert "--port" in ran.err
     assert not (tmp_path / ".triage").exists()
+
+
+def test_the_password_of_a_backup_is_in_no_process_list(monkeypatch, tmp_path):
+    seen = {}
+
+    def run(command, env, **_):
+        seen.update(command=command, env=env)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(backup.subprocess, "run", run)
+    backup._run("postgresql://u:hunter2@h/d?sslmode=require", "pg_dump", "--file=x")
+    assert seen["env"]["PGPASSWORD"] == "hunter2"
+    assert "hunter2" not in " ".join(seen["command"])
+    assert "--dbname=postgresql://u@h/d?sslmode=require" in seen["command"]
+
+
+def test_a_demo_reads_nothing_of_the_user_and_empties_no_other_database(
+    monkeypatch, tmp_path, database_url, sql, client
+):
+    client.post("/v1/tickets", json={"body": "mine"})
+    (tmp_path / ".env").write_text(f"TRIAGE_DATABASE_URL={database_url}\nTRIAGE_QUEUE_LIMIT=1\nTRIAGE_PROT=1\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRIAGE_QUEUE_LIMIT", "2")
+    monkeypatch.setenv("TRIAGE_DATABASE_URL", database_url)
+    loaded = demo._own_settings()
+    assert loaded.settings.database_url is None
+    assert loaded.settings.queue_limit == 100_000
+    with pytest.raises(TriageError, match="not its own"):
+        demo._from_zero(loaded, database_url)
+    assert sql("SELECT body FROM tickets") == [("mine",)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "command"),
+    [
+        ("TRIAGE_REDIS_URL", "localhost:6379", "doctor"),
+        ("TRIAGE_DATABASE_URL", "postgresql://u:hunter2@h:abc/d", "migrate"),
+        ("TRIAGE_DATABASE_URL", "mysql://h/d", "report"),
+    ],
+)
+def test_a_wrong_url_is_named_and_not_repeated(triage, monkeypatch, name, value, command):
+    assert triage("init").code == 0
+    monkeypatch.setenv(name, value)
+    ran = triage(command)
+    assert ran.code == 1
+    assert name in ran.out + ran.err
+    assert "hunter2" not in ran.out + ran.err
+
+
+def test_a_folder_or_file_that_cannot_be_used_is_one_sentence(stored, tmp_path):
+    (tmp_path / "file").write_text("")
+    for command in (["backup", "nowhere/f"], ["init", "file"], ["up", "--data-dir", "file", "--port", "1"]):
+        ran = stored(*command)
+        assert ran.code == 1
+        assert len(ran.err.strip().splitlines()) == 1
+
+
+def test_a_database_that_was_never_migrated_is_one_sentence_and_can_be_restored_into(stored, client, sql, tmp_path):
+    client.post("/v1/tickets", json={"body": "kept"})
+    assert stored("backup", "all.dump").code == 0
+    sql("DROP SCHEMA public CASCADE")
+    sql("CREATE SCHEMA public")
+    ran = stored("keys", "list")
+    assert ran.code == 1
+    assert "triage migrate" in ran.err
+    assert stored("restore", "all.dump").code == 0
+    assert sql("SELECT body FROM tickets") == [("kept",)]
+
+
+def test_names_are_not_markup(stored):
+    assert stored("keys", "create", "crm [prod] [/b]", "--scope", "admin").code == 0
+    assert "crm [prod] [/b]" in stored("keys", "list").out

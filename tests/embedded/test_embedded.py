@@ -19,6 +19,7 @@ from kombu import Connection
 from models.errors import ServerError
 from service.datadir import Urls
 from service.embedded import EmbeddedServers, running
+from service.queue import broker_url
 
 OWNER = Path(__file__).with_name("owner.py")
 
@@ -73,7 +74,7 @@ def test_both_answer_under_every_url(shared: EmbeddedServers) -> None:
     assert ask(urls, "SHOW server_encoding") == [("UTF8",)]
     with redis.Redis.from_url(urls.redis_url) as client:
         assert client.ping()
-    with Connection(urls.broker_url) as broker:
+    with Connection(broker_url(urls.redis_url)) as broker:
         broker.ensure_connection(max_retries=1, timeout=5)
 
 

@@ -125,9 +125,30 @@ def seconds(body: str) -> float:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("size", [9_000, 30_000])
+@pytest.mark.parametrize("size", [4_500, 9_000])
 def test_time_grows_linearly_on_hostile_texts(name: str, size: int) -> None:
     unit = HOSTILE[name]
     short, long = (seconds((unit * (n // len(unit) + 1))[:n]) for n in (size, 2 * size))
     assert long < 3 * short + 0.002
     assert long < 0.25
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "Hello,\nSent from my card to my friend but it was declined.\nPlease help",
+        "First part\n__\nSecond part",
+        "Question one\n--\n" + "\n".join(f"line {n} of question two" for n in range(12)),
+    ],
+)
+def test_a_line_that_only_looks_like_a_signature_cuts_nothing(body: str) -> None:
+    assert prepare("", body).text == " ".join(neutralise(" ".join(body.split())).split())
+
+
+@pytest.mark.parametrize("end", ["--\nAna\nBank of Somewhere", "Sent from my iPhone", "Gesendet von meinem Handy"])
+def test_a_signature_at_the_end_is_cut(end: str) -> None:
+    assert prepare("", f"My card is lost\n{end}").text == "My card is lost"
+
+
+def test_any_length_of_text_is_cut_before_it_costs_time() -> None:
+    assert seconds("> " * 5_000_000) < 0.25

@@ -1,5 +1,6 @@
 """/healthz and /readyz tell the truth without a key."""
 
+import pytest
 from serving import serving
 
 import migrations
@@ -46,12 +47,23 @@ def test_redis_away_is_degraded(loaded):
         assert "Redis" in missing
 
 
-def test_an_old_schema_is_503(client, sql):
-    sql("UPDATE alembic_version SET version_num = 'older'")
+@pytest.mark.parametrize("spoil", ["DELETE FROM alembic_version", "DROP TABLE alembic_version"])
+def test_a_database_without_a_schema_is_503(client, sql, spoil):
+    sql(spoil)
     status, word, missing = ready(client)
     assert (status, word) == (503, "unavailable")
     assert migrations.head() in missing
     assert "triage migrate" in missing
+
+
+def test_an_older_schema_is_503(loaded):
+    with serving(loaded, older=frozenset({migrations.head()})) as client:
+        assert ready(client)[:2] == (503, "unavailable")
+
+
+def test_the_schema_of_a_newer_version_serves_too(client, sql):
+    sql("UPDATE alembic_version SET version_num = 'newer'")
+    assert ready(client)[:2] == (200, "degraded")
 
 
 def test_an_unknown_path_is_a_problem(client):

@@ -48,7 +48,7 @@ def test_a_ticket_is_a_row_when_it_is_answered(client, sql):
         (b'{"body": "x", "external_id": "a\\u0000"}', 422, "external_id"),
         (b'{"body": "x", "source": "' + b"a" * 256 + b'"}', 422, "source"),
         (b'{"body": "x", "created_at": "yesterday"}', 422, "created_at"),
-        (b'{"body": "x", "created_at": "2026-01-01T00:00:00"}', 422, "time zone"),
+        (b'{"body": "x", "created_at": "2026-01-01T00:00:00"}', 422, "its zone"),
         (b'{"body": "x", "metadata": []}', 422, "metadata"),
         (b'{"body": "x", "metadata": {"a": ' + b"[" * 11 + b"]" * 11 + b"}}", 422, "nested deeper than 10"),
         (b'{"body": "x", "metadata": {"a": ' + b"[" * 900 + b"]" * 900 + b"}}", 422, "nested deeper than 10"),
@@ -214,3 +214,27 @@ def test_a_full_queue_is_429_with_retry_after(loaded, new_key, sql):
         assert int(answer.headers["Retry-After"]) > 0
         problem(answer, 429)
     assert sql("SELECT count(*) FROM tickets") == [(2,)]
+
+
+def test_an_edit_brings_everything_that_came_with_it(client, sql):
+    first = {"body": "a", "external_id": "1", "requester": "ana", "language": "en", "metadata": {"n": 1}}
+    client.post("/v1/tickets/batch", json={"tickets": [first]})
+    client.post("/v1/tickets", json={"body": "b", "external_id": "1", "requester": "bob", "channel": "web"})
+    rows = sql("SELECT body, requester, language, channel, metadata, priority FROM tickets")
+    assert rows == [("b", "bob", None, "web", {}, 1)]
+
+
+def test_sizes_are_those_of_the_text_not_of_its_escapes(client, sql, loaded):
+    cyrillic = "\u0436" * 8000
+    assert client.post("/v1/tickets", json={"body": "x", "metadata": {"a": cyrillic}}).status_code == 202
+    body = "\u0436" * (loaded.settings.max_ticket_bytes // 2 - 100)
+    answer = client.post("/v1/tickets/batch", json={"tickets": [{"body": body}]})
+    assert "id" in answer.json()["items"][0]
+    assert sql("SELECT octet_length(raw) FROM tickets WHERE length(body) > 1") == [(2 * len(body) + 12,)]
+
+
+@pytest.mark.parametrize(
+    "when", ["1767225600", "2026-01-01 12:00Z", "2026-01-01T12:00Z", "2026-13-01T00:00:00Z", 1767225600]
+)
+def test_times_are_rfc_3339(client, when):
+    problem(client.post("/v1/tickets", json={"body": "x", "created_at": when}), 422)

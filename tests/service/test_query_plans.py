@@ -21,8 +21,8 @@ TICKETS = """
            timestamptz '2026-01-01' + i * interval '3 minutes'
     FROM generate_series(1, :rows) i"""
 TRIAGES = """
-    INSERT INTO triages (ticket_id, run, field, taxonomy_version, label, confidence, calibrated, decided_by, llms, action,
-                         reason, alternatives, wait_ms, time_to_label_ms, received_at)
+    INSERT INTO triages (ticket_id, run, field, taxonomy_version, label, confidence, calibrated, decided_by, llms,
+                         action, reason, alternatives, wait_ms, time_to_label_ms, received_at)
     SELECT id, 1, 'category', 1, CASE WHEN external_id::int % 1500 = 0 THEN 'refunds' ELSE 'top_up' END,
            (external_id::int % 997) / 997.0, true, 'cascade', '{primary}',
            CASE WHEN external_id::int % 700 = 0 THEN 'automate' ELSE 'suggest' END, 'x', '[]', 0, 0, received_at

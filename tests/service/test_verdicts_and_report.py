@@ -2,7 +2,11 @@
 
 import pytest
 
+from models.db import transaction
+from models.errors import EngineDown
+from service.experiments import report
 from service.experiments.report import EXHAUSTIVE
+from workers.llms import Llm
 
 LABELS = ("refunds", "top_up", "transfers")
 BODIES = (
@@ -152,3 +156,52 @@ def test_only_the_newest_run_counts(client, drain):
     report = client.get("/v1/report").json()
     assert [llm["n"] for llm in report["llms"]] == [1, 1]
     assert report["cascade"]["n"] == 1
+
+
+def test_a_verdict_on_an_old_text_says_nothing_of_the_new_one(client, drain):
+    ticket = client.post("/v1/tickets", json={"body": "I want a refund", "external_id": "1"}).json()
+    drain.run()
+    judge(client, ticket["id"], "refunds")
+    client.post("/v1/tickets", json={"body": "my top up failed", "external_id": "1"})
+    drain.run()
+    assert client.get("/v1/report").json()["cascade"]["accuracy"] == []
+    judge(client, ticket["id"], "top_up")
+    (accuracy,) = client.get("/v1/report").json()["cascade"]["accuracy"]
+    assert (accuracy["n"], accuracy["successes"]) == (1, 1)
+
+
+def test_the_pair_follows_the_llms_not_the_roles_they_have_today(client, tickets, database):
+    for ticket in tickets:
+        judge(client, ticket["id"], by_llm(ticket, "fallback")["label"])
+    with transaction(database) as session:
+        (ours,) = report.build(session, "primary", "fallback", report.Window())["pair"]
+        (swapped,) = report.build(session, "fallback", "primary", report.Window())["pair"]
+    assert ours["accuracy_b"]["value"] == swapped["accuracy_a"]["value"] == 1.0
+    assert (ours["only_a"], ours["only_b"]) == (swapped["only_b"], swapped["only_a"])
+    assert (ours["digest_a"], ours["digest_b"]) == (swapped["digest_b"], swapped["digest_a"])
+    assert ours["digest_a"] == by_llm(tickets[0], "primary")["digest"]
+
+
+def test_an_escalation_without_an_answer_is_an_escalation(client, drain, monkeypatch):
+    drain.policy = drain.policy.model_copy(update={"escalate_below": 1.0, "fallback": "fallback"})
+    real = Llm.ask
+
+    def ask(llm, *given):
+        if llm.name == "fallback":
+            raise EngineDown("away")
+        return real(llm, *given)
+
+    monkeypatch.setattr(Llm, "ask", ask)
+    client.post("/v1/tickets", json={"body": "I want a refund"})
+    drain.run()
+    escalated = client.get("/v1/report").json()["cascade"]["escalated"]
+    assert (escalated["successes"], escalated["n"]) == (1, 1)
+
+
+def test_mean_confidence_is_of_the_tickets_that_accuracy_is_of(client, tickets, sql):
+    sql("UPDATE tickets SET shadow = false WHERE id = %s", tickets[0]["id"])
+    found = {llm["llm"]: llm for llm in client.get("/v1/report").json()["llms"]}
+    rest = [by_llm(ticket, "fallback")["confidence"] for ticket in tickets[1:]]
+    assert found["fallback"]["mean_confidence_n"] == len(rest)
+    assert found["fallback"]["mean_confidence"] == pytest.approx(sum(rest) / len(rest))
+    assert found["primary"]["mean_confidence_n"] == len(tickets)
