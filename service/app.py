@@ -38,7 +38,7 @@ def create_app(loaded: Loaded, schema: Schema) -> FastAPI:
     database, redis = loaded.settings.database_url, loaded.settings.redis_url
     if database is None or redis is None:
         raise ConfigError("Set TRIAGE_DATABASE_URL and TRIAGE_REDIS_URL, or run everything at once with triage up.")
-    app = FastAPI(title="Triage", docs_url=None, redoc_url=None, lifespan=_lifespan)
+    app = FastAPI(title="Triage", openapi_url=None, lifespan=_lifespan)
     app.state.loaded = loaded
     app.state.schema = schema
     app.state.conninfo = conninfo(database.get_secret_value())

@@ -53,7 +53,7 @@ class Llm:
         scores = self.engine.score(self.name, prompt, list(codes.values()))
         fit = self.card.calibration.get(name)
         # A temperature fitted over other labels says nothing about these.
-        known = fit is not None and codes.keys() == self.card.codes[name].keys()
+        known = fit is not None and fit.state == "fitted" and codes.keys() == self.card.codes[name].keys()
         found = answer(scores.logprobs, codes, fit.temperature if fit is not None and known else None)
         return Opinion(self.name, found, scores.timings, pin_of(self.card, self.engine))
 

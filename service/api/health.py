@@ -1,4 +1,4 @@
-"""Is the process up, and is the service ready: for people, load balancers and `up`. Neither needs a key."""
+"""Is the process up, is the service ready, what does the API take: for people, load balancers and `up`."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from models.db import transaction
 from models.errors import Unavailable
 from models.tables import Worker
+from service.auth import AnyCaller
 from service.queue import connect
 
 router = APIRouter(tags=["health"])
@@ -37,6 +38,12 @@ def readyz(request: Request) -> Response:
     if not _redis_answers(state.loaded.settings.redis_url.get_secret_value()):
         missing.append("Redis does not answer: tickets are taken and classified, each a few seconds later.")
     return JSONResponse({"status": "degraded" if missing else "ok", "missing": missing})
+
+
+@router.get("/openapi.json", include_in_schema=False)
+def describe(request: Request, caller: AnyCaller) -> Response:
+    """What this API takes and gives, for any good key."""
+    return JSONResponse(request.app.openapi())
 
 
 def _not_ready(why: str) -> Response:

@@ -8,6 +8,7 @@ from models.db import transaction
 from service import auth
 from service.auth import Scope, create_key, revoke_key
 
+NO_TICKET = "01a1feef-60f3-7010-b789-e50222ae6516"
 ROUTES = [
     ("POST", "/v1/tickets", Scope.TICKETS_WRITE, 415),
     ("POST", "/v1/tickets/batch", Scope.TICKETS_WRITE, 415),
@@ -18,6 +19,7 @@ ROUTES = [
     ("GET", "/v1/llms", Scope.TICKETS_READ, 200),
     ("GET", "/v1/report", Scope.REPORTS_READ, 200),
 ]
+OPEN = {"/healthz", "/readyz", "/v1/hooks/{connection}"}  # hooks are signed
 
 
 @pytest.mark.parametrize(("method", "path", "scope", "status"), ROUTES)
@@ -40,7 +42,18 @@ def test_every_route_needs_its_scope(client, new_key, method, path, scope, statu
 def test_no_route_is_forgotten(client):
     documented = client.get("/openapi.json").json()["paths"]
     asked = {path.replace("01a1feef-60f3-7010-b789-e50222ae6516", "{ticket_id}") for _, path, _, _ in ROUTES}
-    assert set(documented) - asked == {"/healthz", "/readyz", "/v1/hooks/{connection}"}
+    assert set(documented) - asked == OPEN
+
+
+def test_without_a_key_nothing_else_answers(client, new_key):
+    nobody = {"Authorization": ""}
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        for method in methods:
+            answer = client.request(method, path.replace("{ticket_id}", NO_TICKET), headers=nobody)
+            assert (answer.status_code == 401) == (path not in OPEN - {"/v1/hooks/{connection}"}), (method, path)
+    assert client.get("/openapi.json", headers=nobody).status_code == 401
+    least = {"Authorization": f"Bearer {new_key('tickets:write')}"}
+    assert client.get("/openapi.json", headers=least).status_code == 200
 
 
 def test_a_key_is_stored_as_its_hash_alone(new_key, sql):
