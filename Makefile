@@ -14,7 +14,7 @@ demo: .venv/run.stamp    ## set-up and the main job on real tickets
 
 test: .venv/dev.stamp    ## set-up and all tests, lint, types, import contracts
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile
 
 check: .venv/dev.stamp   ## lint and types alone
 	$(BIN)/ruff check .
