@@ -32,18 +32,20 @@ FAILED = text("""
     SELECT id, subject, left(body, 200) AS body, last_error, received_at FROM tickets
     WHERE status = 'failed' AND received_at >= now() - CAST(:span AS interval) ORDER BY received_at DESC, id DESC
     LIMIT :most""")
-# A ticket somebody has reviewed needs nobody any more.
+# A ticket somebody has reviewed needs nobody any more, as long as it still says the same.
 UNSURE = text("""
     SELECT t.id, t.subject, left(t.body, 200) AS body, d.label, d.confidence, d.calibrated, t.received_at
     FROM triages d JOIN tickets t ON t.id = d.ticket_id
     WHERE d.newest AND d.field = :field AND d.action = 'review'
       AND d.received_at >= now() - CAST(:span AS interval) AND NOT EXISTS (
-        SELECT FROM verdicts v WHERE v.ticket_id = t.id AND v.field = d.field AND v.source = 'review')
+        SELECT FROM verdicts v WHERE v.ticket_id = t.id AND v.field = d.field AND v.source = 'review'
+          AND v.content_sha256 = t.content_sha256)
     ORDER BY d.confidence NULLS LAST, t.id LIMIT :most""")
 JUDGED = text("""
     SELECT v.source, count(*) AS n, count(*) FILTER (WHERE v.label = d.label) AS correct
-    FROM (SELECT DISTINCT ON (ticket_id, source) ticket_id, source, label FROM verdicts
-          WHERE field = :field ORDER BY ticket_id, source, id DESC) v
+    FROM (SELECT DISTINCT ON (v.ticket_id, v.source) v.ticket_id, v.source, v.label FROM verdicts v
+          JOIN tickets t ON t.id = v.ticket_id AND t.content_sha256 = v.content_sha256
+          WHERE v.field = :field ORDER BY v.ticket_id, v.source, v.id DESC) v
     JOIN triages d ON d.ticket_id = v.ticket_id AND d.newest AND d.field = :field
     WHERE d.received_at >= now() - CAST(:span AS interval) GROUP BY 1 ORDER BY 1""")
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import ValidationError
+from sqlalchemy import text
 
 from models import taxonomy
 from models.db import transaction
@@ -23,6 +24,10 @@ from service.tickets.verdicts import VerdictIn, record
 
 router = APIRouter(prefix="/tickets", include_in_schema=False)
 TIMES = ("since", "until")
+# The verdicts on what a ticket says now; its helpdesk may have sent other content since.
+TIMELY = text("""
+    SELECT v.id FROM verdicts v JOIN tickets t ON t.id = v.ticket_id AND t.content_sha256 = v.content_sha256
+    WHERE t.id = :ticket_id""")
 
 
 @router.get("")
@@ -58,22 +63,24 @@ def _titles(vocabulary: Taxonomy) -> dict[str, dict[str, str]]:
 @router.get("/{ticket_id}")
 def show_ticket(request: Request, caller: TicketReader, ticket_id: UUID) -> Response:
     ticket = read_whole(request.app.state.engine, ticket_id)
-    vocabulary = _vocabulary(request)
-    shown: dict[str, Any] = {"vocabulary": vocabulary, "titles": _titles(vocabulary)}
+    with transaction(request.app.state.engine) as session:
+        vocabulary = taxonomy.active(session)[1]
+        timely = set(session.scalars(TIMELY, {"ticket_id": ticket_id}))
+    shown: dict[str, Any] = {"vocabulary": vocabulary, "titles": _titles(vocabulary), "timely": timely}
     return page(request, "ticket.html", ticket=ticket, prompts=_prompts(ticket), **shown)
 
 
 def _prompts(ticket: dict[str, Any]) -> list[dict[str, str]]:
     """What the llms read, once for each field and prompt version; made again by the code that serves."""
-    text = prepare(ticket["subject"], ticket["body"]).text
+    read = prepare(ticket["subject"], ticket["body"]).text
     now = [p for p in ticket["predictions"] if p["run"] == ticket["run"]]
     wanted = sorted({(p["field"], p["prompt_version"]) for p in now})
-    return [{"field": field, "version": version, "text": _prompt(text, field, version)} for field, version in wanted]
+    return [{"field": field, "version": version, "text": _prompt(read, field, version)} for field, version in wanted]
 
 
-def _prompt(text: str, field: str, version: str) -> str:
+def _prompt(read: str, field: str, version: str) -> str:
     try:
-        return render(text, field, version)
+        return render(read, field, version)
     except ConfigError as error:
         return error.message
 
