@@ -54,12 +54,15 @@ def decide(primary: Answer, fallback: Answer | None, policy: PolicyConfig, field
 
 
 def average(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
-    """The geometric mean of two distributions over the same labels, normalised: softmax of the mean log p.
+    """The geometric mean of two distributions over labels, normalised: softmax of the mean log p.
 
-    Source: logarithmic opinion pool (Genest & Zidek 1986). A label one llm gives no score cannot be averaged: KeyError.
+    Source: logarithmic opinion pool (Genest & Zidek 1986). An engine may list the likeliest labels only; one that it
+    left out counts there like the last one listed, which is the most that it can have.
     """
     floor = 1e-12
-    means = {label: (math.log(max(p, floor)) + math.log(max(b[label], floor))) / 2 for label, p in a.items()}
+    last_a, last_b = min(a.values()), min(b.values())
+    pairs = {label: (a.get(label, last_a), b.get(label, last_b)) for label in a.keys() | b.keys()}
+    means = {label: (math.log(max(p, floor)) + math.log(max(q, floor))) / 2 for label, (p, q) in pairs.items()}
     top = max(means.values())
     weights = {label: math.exp(value - top) for label, value in means.items()}
     total = math.fsum(weights.values())
@@ -69,8 +72,8 @@ def average(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
 def _joined(primary: Answer, fallback: Answer | None, policy: PolicyConfig) -> tuple[Mapping[str, float], list[str]]:
     if fallback is None or policy.fallback is None:
         return primary.scores, [policy.primary]
-    same = primary.scores.keys() == fallback.scores.keys()
-    if policy.combine == "replace" or not same:
+    listed = not (primary.complete and fallback.complete) or primary.scores.keys() == fallback.scores.keys()
+    if policy.combine == "replace" or not listed:
         return fallback.scores, [policy.fallback]
     return average(primary.scores, fallback.scores), [policy.primary, policy.fallback]
 

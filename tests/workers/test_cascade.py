@@ -1,6 +1,7 @@
 """The decision from two answers, by literal numbers."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -65,6 +66,15 @@ def test_escalation_uses_both_and_is_not_called_calibrated():
 def test_escalation_without_an_answer_keeps_the_primary():
     found = decide(answer(a=0.5, b=0.4, other=0.1), None, POLICY, FIELD)
     assert (found.label, found.llms, found.reason) == ("a", ["p"], "escalated_without_fallback")
+
+
+def test_what_an_engine_did_not_list_is_at_most_as_likely_as_its_last():
+    joined = average({"a": 0.6, "b": 0.4}, {"a": 0.5, "b": 0.3, "other": 0.2})
+    assert joined == pytest.approx(average({"a": 0.6, "b": 0.4, "other": 0.4}, {"a": 0.5, "b": 0.3, "other": 0.2}))
+    part = replace(answer(a=0.6, b=0.4), complete=False)
+    found = decide(part, answer(a=0.1, b=0.8, other=0.1), POLICY, FIELD)
+    assert (found.label, found.llms) == ("b", ["p", "f"])
+    assert {found.label, *(other["label"] for other in found.alternatives)} == {"a", "b", "other"}
 
 
 def test_an_llm_without_one_of_the_labels_replaces():
