@@ -11,7 +11,7 @@ from service.helpdesks import build
 from service.helpdesks.generic import Generic
 
 HERE = Path(__file__).parent
-SECRET = "s3cr3t"  # noqa: S105  the secret of the published test vectors
+SECRET = "s3cr3t"  # of the published test vectors
 
 
 @pytest.fixture
