@@ -17,6 +17,7 @@ from models import taxonomy
 from models.errors import TriageError
 from models.llm.card import load_card
 from service import embedded, settings
+from service.cli import llm
 from service.cli.common import DataDir, Json, database_url, one_transaction, print_json, screen
 from service.cli.running import local_address
 from service.helpdesks import build_all
@@ -89,9 +90,7 @@ def _connections(loaded: Loaded) -> str:
 
 def _llm(name: str, loaded: Loaded) -> str:
     card = load_card(loaded.model_path(name))
-    return f"{card.path.name}, SHA-256 {card.digest[:12]}, prompt {card.prompt_version}" + (
-        ", a demo" if card.demo else ""
-    )
+    return f"{llm.state(loaded, name, card)}, prompt {card.prompt_version}" + (", a demo" if card.demo else "")
 
 
 def _postgres(loaded: Loaded) -> str:

@@ -126,15 +126,16 @@ def _item(loaded: Loaded, name: str) -> dict[str, Any]:
     config = loaded.config.llms[name]
     kind = loaded.config.engines[config.engine].kind
     try:
-        state = _state(loaded, name, load_card(loaded.model_path(name)))
+        says = state(loaded, name, load_card(loaded.model_path(name)))
     except TriageError as error:
-        state = error.message
-    return {"llm": name, "engine": kind, "model": config.model, "state": state}
+        says = error.message
+    return {"llm": name, "engine": kind, "model": config.model, "state": says}
 
 
-def _state(loaded: Loaded, name: str, card: Card) -> str:
+def state(loaded: Loaded, name: str, card: Card) -> str:
+    """Where the llm's weights are; raises EngineError when they are not there, EngineDown when nobody can tell."""
     if loaded.config.llms[name].card is None:
-        return f"there, SHA-256 {card.digest[:12]}"
+        return f"{card.path.name}, SHA-256 {card.digest[:12]}"
     from service.cli import ollama_admin  # slow to import
 
     url, model = _in_ollama(loaded, name)
@@ -142,7 +143,7 @@ def _state(loaded: Loaded, name: str, card: Card) -> str:
         digest = ollama_admin.digest(client, model)
     if digest is None:
         raise EngineError(f"Ollama has no {model}: run triage llm create {name} or triage llm pull {name}.")
-    return f"there, digest {digest[:12]}"
+    return f"{model} in Ollama, digest {digest[:12]}"
 
 
 def _described(card: Card) -> dict[str, Any]:

@@ -53,13 +53,14 @@ def test_create_list_show_and_check(triage, server, tmp_path):
     model = server.models["triage-mine:latest"]
     assert model.parameters == ollama_admin.PARAMETERS
     assert card(tmp_path) == before | {"served": [model.digest]}
-    assert states(triage)["mine"] == f"there, digest {model.digest[:12]}"
-    assert states(triage)["inside"].startswith("there, SHA-256")
+    assert states(triage)["mine"] == f"triage-mine in Ollama, digest {model.digest[:12]}"
+    assert states(triage)["inside"].startswith("primary.gguf, SHA-256")
     shown = triage("llm", "show", "mine").out
     assert "tuned-1" in shown
     assert "11 labels, T 1" in shown
     assert triage("llm", "create", "mine").code == 0
     assert card(tmp_path)["served"] == [model.digest]
+    assert f"triage-mine in Ollama, digest {model.digest[:12]}, prompt tuned-1" in triage("doctor").out
     checked = triage("llm", "check", "mine")
     assert checked.code == 0, checked.out + checked.err
     assert [line[:4] for line in checked.out.splitlines()] == ["ok  "] * 7
