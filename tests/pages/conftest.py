@@ -1,80 +1,26 @@
 """One service for all tests of a file, and a client that acts as a browser: cookies, Origin, HTML wanted."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 import pytest
-from processes import ROOT
-from pydantic import SecretStr
-from serving import serving
 from sqlalchemy import Engine
+from website import Site, configured, opened
 
-from models.db import transaction
-from service import settings
-from service.auth import create_key
 from service.datadir import Urls
 from service.settings import Loaded
-from workers.drain import Drain
 from workers.llms import Llms
-
-
-@dataclass
-class Site:
-    """A running service: `api` calls it with an admin key, `browser` is nobody until it signs in."""
-
-    api: httpx.Client
-    loaded: Loaded
-    database: Engine
-    drain: Drain
-    opened: list[httpx.Client] = field(default_factory=list)
-
-    def key(self, *scopes: str, name: str = "Ana") -> str:
-        with transaction(self.database) as session:
-            return create_key(session, name, list(scopes))[1]
-
-    def sql(self, statement: str, *values: Any) -> list[Any]:
-        with self.database.begin() as connection:
-            found = connection.exec_driver_sql(statement, values)
-            return [tuple(row) for row in found] if found.returns_rows else []
-
-    def browser(self, *scopes: str, **headers: str) -> httpx.Client:
-        """A browser on one of our own pages, signed in with a key of these scopes."""
-        base = str(self.api.base_url).rstrip("/")
-        ours = {"Origin": base, "Accept": "text/html"} | headers
-        made = httpx.Client(base_url=base, headers=ours, timeout=30, trust_env=False)
-        self.opened.append(made)
-        if scopes:
-            assert made.post("/login", data={"key": self.key(*scopes)}).status_code == 303
-        return made
-
-    def classify(self, **ticket: Any) -> dict[str, Any]:
-        """A ticket that went all the way."""
-        ticket_id = self.api.post("/v1/tickets", json=ticket).json()["id"]
-        self.drain.run()
-        found: dict[str, Any] = self.api.get(f"/v1/tickets/{ticket_id}").json()
-        return found
 
 
 @pytest.fixture(scope="module")
 def module_loaded(module_database: Engine, servers: Urls, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    found = settings.load(config=ROOT / "triage.yaml", data_dir=tmp_path_factory.mktemp("data"))
-    url = module_database.url.render_as_string(hide_password=False)
-    urls = {"database_url": SecretStr(url), "redis_url": SecretStr(servers.redis_url)}
-    return found.model_copy(update={"settings": found.settings.model_copy(update=urls)})
+    return configured(module_database, servers.redis_url, tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
 def site(module_loaded: Loaded, module_database: Engine, llms: Llms) -> Iterator[Site]:
-    drain = Drain(module_database, llms, module_loaded.config.policy, 4)
-    with serving(module_loaded) as api:
-        made = Site(api, module_loaded, module_database, drain)
-        api.headers["Authorization"] = f"Bearer {made.key('admin')}"
+    with opened(module_loaded, module_database, llms) as made:
         yield made
-        for browser in made.opened:
-            browser.close()
-    drain.pool.shutdown()
 
 
 @pytest.fixture(scope="module")

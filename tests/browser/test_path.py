@@ -1,0 +1,100 @@
+"""What a support lead does, in a real browser: sign in, filter, correct a label, read the report."""
+
+from service.pages import home
+
+
+def test_the_path_of_a_support_lead(person, site):
+    page = person.open("/tickets?status=done")
+    assert page.url.endswith("/login?next=%2Ftickets%3Fstatus%3Ddone")
+    page.get_by_label("API key").fill(site.key("admin", name="Lea"))
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/tickets?status=done")
+
+    page.get_by_label("words in the text").fill("refund")
+    page.get_by_role("combobox", name="Queue", exact=True).select_option(label="Refunds")
+    page.get_by_role("button", name="Filter").click()
+    rows = page.locator("tbody tr")
+    assert rows.count() > 0
+    assert all("Refunds" in text and "refund" in text.lower() for text in rows.all_inner_texts())
+
+    rows.first.get_by_role("link").click()
+    page.get_by_label("The right label for category").select_option(label="Transfers")
+    page.get_by_role("button", name="Correct it").click()
+    page.get_by_text("Reviewed: Transfers").wait_for()
+    ticket_id = page.url.split("/")[-1].split("#")[0]
+    found = site.sql("SELECT label, source, author FROM verdicts WHERE ticket_id = %s AND source = 'review'", ticket_id)
+    assert found == [("transfers", "review", "Lea")]
+
+    page.get_by_role("button", name="Right").click()
+    page.get_by_text("Reviewed: Refunds").wait_for()
+
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Report").click()
+    assert page.locator(".verdict strong").inner_text() in (
+        "A better",
+        "B better",
+        "no evidence",
+        "not enough verdicts",
+    )
+    page.get_by_role("button", name="Sign out Lea").click()
+    page.wait_for_url("**/login")
+    assert person.open("/report").url.endswith("/login?next=%2Freport")
+
+
+def test_a_pasted_ticket_shows_its_answer_as_soon_as_it_is_there(person, site, monkeypatch):
+    monkeypatch.setattr(home, "WAIT_S", 0.2)
+    page = person.sign_in()
+    page.get_by_label("The text of a ticket").fill("My card has not arrived")
+    page.get_by_role("button", name="Classify").click()
+    page.get_by_text("No answer yet.").wait_for()
+    site.drain.run()
+    page.get_by_role("heading", name="Queue: Card delivery").wait_for()
+    assert site.sql("SELECT source, body FROM tickets ORDER BY received_at DESC LIMIT 1") == [
+        ("page", "My card has not arrived")
+    ]
+
+
+def test_by_keyboard_alone(person):
+    page = person.sign_in()
+    page.goto(page.url)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    seen = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("document.activeElement.textContent.trim()"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid", seen
+    assert seen[:5] == ["Triage", "Overview", "Tickets", "Report", "Sign out Ana"]
+
+
+def test_charts_show_the_numbers_of_their_tables(person):
+    person.sign_in()
+    for path, series in (
+        ("/?window=7d", ["automated", "suggested", "for review"]),
+        ("/report", ["median", "95th percentile"]),
+    ):
+        page = person.open(path)
+        drawn = page.evaluate(
+            "() => { const c = Chart.getChart(document.querySelector('canvas'));"
+            " return c.data.datasets.map((d) => [d.label, d.data]) }"
+        )
+        assert [name for name, _ in drawn] == series
+        table = page.locator("figure table").first
+        for column, (name, numbers) in enumerate(drawn):
+            cells = table.locator(f"tbody tr td:nth-child({column + 2})")
+            assert numbers == [float(cell.get_attribute("data-value")) for cell in cells.all()], name
+            assert sum(numbers) >= 0
+
+
+def test_a_link_from_another_site_reaches_a_signed_in_reader(person, site):
+    """The Strict cookie does not travel with it; our own page asks again."""
+    page = person.sign_in()
+    other = str(site.api.base_url).replace("127.0.0.1", "localhost").rstrip("/")
+    page.route(
+        "**/elsewhere", lambda route: route.fulfill(content_type="text/html", body=f'<a href="{page.url}">x</a>')
+    )
+    page.goto(f"{other}/elsewhere")
+    page.get_by_role("link").click()
+    page.get_by_role("heading", name="Overview").wait_for()
+    person.strangers = [url for url in person.strangers if not url.startswith(other)]
+    person.errors = [error for error in person.errors if "401" not in error and "favicon" not in error]

@@ -1,0 +1,80 @@
+"""The report page says what the report says: its verdict first, every figure with n, and what was left out."""
+
+import pytest
+from selectolax.lexbor import LexborHTMLParser
+
+BODIES = [f"{text} {n}" for n in range(3) for text in ("I want a refund", "my top up failed", "money please")]
+
+
+def first_line(browser, **window):
+    answer = browser.get("/report", params=window)
+    assert answer.status_code == 200
+    node = LexborHTMLParser(answer.text).css_first("main > p.verdict")
+    return " ".join(node.text().split())
+
+
+def test_over_nothing(browser):
+    assert first_line(browser).startswith("not enough verdicts")
+    assert "Nothing was measured in this window." in browser.get("/report").text
+
+
+@pytest.fixture(scope="module")
+def tickets(site):
+    return [site.classify(body=body) for body in BODIES]
+
+
+def judge(site, ticket, label, source="dataset"):
+    said = {"field": "category", "label": label, "source": source}
+    assert site.api.post(f"/v1/tickets/{ticket['id']}/verdicts", json=said).status_code == 201
+
+
+def test_over_no_one_and_two_verdicts(site, browser, tickets):
+    assert first_line(browser).startswith("not enough verdicts")
+    assert "not measured: no verdicts" in browser.get("/report").text
+    for n, ticket in enumerate(tickets[:2], 1):
+        judge(site, ticket, "refunds")
+        assert first_line(browser).startswith("not enough verdicts Only")
+        assert f"n = {n})" in browser.get("/report").text
+
+
+def test_it_shows_the_figures_of_the_api(site, browser, tickets):
+    for ticket in tickets:
+        judge(site, ticket, "top_up", "agent_change")
+    report = site.api.get("/v1/report").json()
+    html = browser.get("/report").text
+    for llm in report["llms"]:
+        assert llm["digest"] in html
+        (row,) = llm["accuracy"]
+        shares = [f"{row[name] * 100:.1f} %" for name in ("value", "low", "high")]
+        assert f"{shares[0]} ({shares[1]} to {shares[2]}, n = {row['n']})" in html
+    assert report["sources"]["counted_only"] in html
+    assert "agent_change" in html
+    drawn = LexborHTMLParser(html).css("figure tbody td[data-value]")
+    times = [llm["times"][part] for llm in report["llms"] for part in llm["times"] if llm["times"][part]["n"]]
+    assert [float(td.attributes["data-value"]) for td in drawn[: 2 * len(times)]] == [
+        row[q] for row in times for q in ("p50", "p95")
+    ]
+
+
+def test_a_better_llm_is_said_first(site, browser, tickets):
+    site.sql("UPDATE predictions SET label = 'refunds' WHERE role = 'primary'")
+    site.sql("UPDATE predictions SET label = 'top_up' WHERE role <> 'primary'")
+    for ticket in tickets[2:]:
+        judge(site, ticket, "refunds")
+    assert first_line(browser).startswith("A better Only A was right on 9, only B on 0 tickets")
+
+
+def test_two_taxonomies_in_the_window_are_told(site, browser, tickets):
+    site.sql(
+        "INSERT INTO taxonomy_versions (version, sha256, document) SELECT 2, sha256, document FROM taxonomy_versions"
+    )
+    site.sql("UPDATE triages SET taxonomy_version = 2 WHERE ticket_id = %s", tickets[0]["id"])
+    html = browser.get("/report").text
+    assert "version 1, 2" in html
+    assert "changed inside the window" in html
+
+
+def test_the_window(site, browser, tickets):
+    assert "0 received" in browser.get("/report?until=2020-01-31&since=").text
+    assert "9 received" in browser.get("/report?since=2020-01-31&until=").text
+    assert 'value="2020-01-31"' in browser.get("/report?since=2020-01-31").text
