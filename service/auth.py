@@ -45,8 +45,11 @@ class Caller:
     source: str | None
     name: str
 
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
     def require(self, scope: Scope) -> None:
-        if scope not in self.scopes and Scope.ADMIN not in self.scopes:
+        if not self.may(scope):
             raise Forbidden(f"This key lacks the scope {scope}.")
 
 

@@ -65,8 +65,8 @@ def needs(scope: Scope) -> Callable[..., object]:
     """A dependency that gives who is signed in, if the key has the scope."""
 
     async def signed_in(request: Request, found: Annotated[Caller, Depends(caller)]) -> Caller:
-        found.require(scope)
         request.state.caller = found
+        found.require(scope)
         return found
 
     return signed_in

@@ -17,8 +17,9 @@ from service.intake.reading import validated
 from service.pages.form import Form, read_time
 from service.pages.origin import own_origin
 from service.pages.page import page, redirect
-from service.pages.session import TicketReader, VerdictWriter
+from service.pages.session import TicketReader, TicketWriter, VerdictWriter
 from service.pages.shown import titles
+from service.tickets import runs
 from service.tickets.query import Filters, read_page, read_whole
 from service.tickets.verdicts import VerdictIn, record
 
@@ -93,3 +94,17 @@ def judge(request: Request, caller: VerdictWriter, ticket_id: UUID, form: Form) 
     with transaction(request.app.state.engine) as session:
         record(session, ticket_id, verdict)
     return redirect(f"/tickets/{ticket_id}#verdicts")
+
+
+@router.post("/{ticket_id}/reclassify", dependencies=[Depends(own_origin)])
+def reclassify(request: Request, caller: TicketWriter, ticket_id: UUID) -> Response:
+    runs.reclassify(request.app.state.engine, ticket_id)
+    request.app.state.bell.ring()
+    return redirect(f"/tickets/{ticket_id}")
+
+
+@router.post("/{ticket_id}/requeue", dependencies=[Depends(own_origin)])
+def requeue(request: Request, caller: TicketWriter, ticket_id: UUID) -> Response:
+    runs.requeue(request.app.state.engine, ticket_id)
+    request.app.state.bell.ring()
+    return redirect(f"/tickets/{ticket_id}")

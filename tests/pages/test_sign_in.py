@@ -14,6 +14,7 @@ SOME = "/tickets/01a1feef-60f3-7010-b789-e50222ae6516"
 PAGES = [("/", Scope.TICKETS_READ), ("/tickets", Scope.TICKETS_READ), (SOME, Scope.TICKETS_READ)]
 PAGES += [("/report", Scope.REPORTS_READ)]
 POSTS = [("/classify", Scope.TICKETS_WRITE), (f"{SOME}/verdicts", Scope.VERDICTS_WRITE)]
+POSTS += [(f"{SOME}/{way}", Scope.TICKETS_WRITE) for way in ("reclassify", "requeue")]
 
 
 def asks_to_sign_in(answer):
@@ -33,6 +34,12 @@ def test_a_button_needs_its_scope(site, path, scope):
     assert asks_to_sign_in(site.browser().post(path, data={}))
     assert site.browser(*(set(Scope) - {scope, Scope.ADMIN})).post(path, data={}).status_code == 403
     assert site.sql("SELECT count(*) FROM verdicts") == [(0,)]
+
+
+def test_who_may_read_reports_alone_finds_them(site):
+    page = site.browser("reports:read").get("/")
+    assert page.status_code == 403
+    assert '<a href="/report">Report</a>' in page.text
 
 
 def test_a_bearer_key_opens_no_page_and_a_cookie_no_api(site):
@@ -119,7 +126,7 @@ def test_signing_out_ends_it(site):
 )
 def test_a_post_from_another_site_is_refused(site, browser, headers):
     before = site.sql("SELECT count(*) FROM tickets")
-    for path in ("/classify", f"{SOME}/verdicts", "/logout", "/login"):
+    for path in (*(path for path, _ in POSTS), "/logout", "/login"):
         answer = browser.post(path, data={"body": "x"}, headers=headers)
         assert (answer.status_code, answer.headers["content-type"]) == (403, "text/html; charset=utf-8")
         assert "from another site" in answer.text

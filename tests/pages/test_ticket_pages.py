@@ -152,6 +152,48 @@ def test_a_verdict_does_not_outlive_the_text_it_was_on(browser, site):
     assert "on an older text" in html
 
 
+def buttons(html):
+    return [button.text() for button in LexborHTMLParser(html).css("main button")]
+
+
+def test_a_done_ticket_can_be_classified_anew(browser, site):
+    ticket = site.classify(body="my top up failed")
+    path = f"/tickets/{ticket['id']}"
+    assert buttons(browser.get(path).text) == ["Classify anew", "Right", "Correct it"]
+    assert browser.post(f"{path}/reclassify").headers["location"] == path
+    assert "data-look-again" in browser.get(path).text
+    assert buttons(browser.get(path).text) == []
+    assert site.sql("SELECT status, run FROM tickets WHERE id = %s", ticket["id"]) == [("queued", 2)]
+    site.drain.run()
+    rows = LexborHTMLParser(browser.get(path).text).css("section[aria-labelledby=said] tbody tr")
+    assert [row.css("td")[0].text() for row in rows] == ["2", "2", "1", "1"]
+
+
+def test_a_failed_ticket_can_be_tried_again(browser, site):
+    ticket = site.classify(body="my top up failed")
+    path = f"/tickets/{ticket['id']}"
+    site.sql("UPDATE tickets SET status = 'failed', attempts = 5, last_error = 'refused' WHERE id = %s", ticket["id"])
+    html = browser.get(path).text
+    assert buttons(html)[0] == "Try again"
+    assert ">refused</p>" in html
+    assert browser.post(f"{path}/requeue").headers["location"] == path
+    found = site.sql("SELECT status, run, attempts, last_error FROM tickets WHERE id = %s", ticket["id"])
+    assert found == [("queued", 1, 0, None)]
+    site.drain.run()
+    assert browser.post("/tickets/01a1feef-60f3-7010-b789-e50222ae6516/requeue").status_code == 404
+
+
+def test_who_may_only_read_sees_no_buttons_that_would_refuse(site, tickets):
+    reader = site.browser("tickets:read")
+    assert buttons(reader.get(f"/tickets/{tickets[0]['id']}").text) == []
+    assert buttons(reader.get("/").text) == []
+    assert 'href="/report"' not in reader.get("/").text
+    assert buttons(site.browser("tickets:read", "verdicts:write").get(f"/tickets/{tickets[0]['id']}").text) == [
+        "Right",
+        "Correct it",
+    ]
+
+
 def test_a_label_that_is_gone_cannot_be_called_right(browser, site, tickets):
     site.sql("UPDATE triages SET label = 'gone' WHERE ticket_id = %s", tickets[3]["id"])
     html = browser.get(f"/tickets/{tickets[3]['id']}").text
