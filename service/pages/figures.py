@@ -42,12 +42,13 @@ UNSURE = text("""
           AND v.content_sha256 = t.content_sha256)
     ORDER BY d.confidence NULLS LAST, t.id LIMIT :most""")
 JUDGED = text("""
-    SELECT v.source, count(*) AS n, count(*) FILTER (WHERE v.label = d.label) AS correct
-    FROM (SELECT DISTINCT ON (v.ticket_id, v.source) v.ticket_id, v.source, v.label FROM verdicts v
-          JOIN tickets t ON t.id = v.ticket_id AND t.content_sha256 = v.content_sha256
-          WHERE v.field = :field ORDER BY v.ticket_id, v.source, v.id DESC) v
-    JOIN triages d ON d.ticket_id = v.ticket_id AND d.newest AND d.field = :field
-    WHERE d.received_at >= now() - CAST(:span AS interval) GROUP BY 1 ORDER BY 1""")
+    SELECT source, count(*) AS n, count(*) FILTER (WHERE truth = label) AS correct
+    FROM (SELECT DISTINCT ON (t.id, v.source) v.source, v.label AS truth, d.label
+          FROM tickets t JOIN verdicts v ON v.ticket_id = t.id AND v.content_sha256 = t.content_sha256
+          JOIN triages d ON d.ticket_id = t.id AND d.newest AND d.field = v.field
+          WHERE v.field = :field AND t.received_at >= now() - CAST(:span AS interval)
+          ORDER BY t.id, v.source, v.id DESC) judged
+    GROUP BY 1 ORDER BY 1""")
 
 
 @dataclass(frozen=True)
