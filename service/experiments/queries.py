@@ -55,6 +55,27 @@ LLM_ACCURACY = f"""
     WHERE v.source = ANY(:exhaustive) AND {_ALWAYS_ASKED}
     GROUP BY 1, 2 ORDER BY 1, 2"""
 
+# What was said instead of the truth, most frequent first.
+CONFUSIONS = f"""
+    SELECT p.llm_version_id, v.source, v.label AS truth, p.label AS said, count(*) AS n
+    {_PREDICTIONS} JOIN {_VERDICTS} ON {_OF_THE_TEXT}
+    WHERE v.source = ANY(:exhaustive) AND {_ALWAYS_ASKED} AND v.label <> p.label
+    GROUP BY 1, 2, 3, 4 ORDER BY n DESC, truth, said"""
+
+# The surest tenth of the judged tickets, two tenths, ...: how many of them were right.
+COVERAGE = f"""
+    WITH judged AS (
+        SELECT p.llm_version_id, v.source, p.confidence, (v.label = p.label)::int AS correct,
+               row_number() OVER sure AS n, count(*) OVER (PARTITION BY p.llm_version_id, v.source) AS total,
+               sum((v.label = p.label)::int) OVER (sure ROWS UNBOUNDED PRECEDING) AS right_so_far
+        {_PREDICTIONS} JOIN {_VERDICTS} ON {_OF_THE_TEXT}
+        WHERE v.source = ANY(:exhaustive) AND {_ALWAYS_ASKED}
+        WINDOW sure AS (PARTITION BY p.llm_version_id, v.source ORDER BY p.confidence DESC, p.id))
+    SELECT DISTINCT ON (llm_version_id, source, n)
+           llm_version_id, source, n, total, right_so_far, confidence AS threshold
+    FROM judged JOIN generate_series(1, 10) tenth ON n = ceil(total * tenth / 10.0)
+    ORDER BY llm_version_id, source, n"""
+
 CASCADE = f"""
     SELECT count(*) AS n, count(*) FILTER (WHERE d.action = 'automate') AS automate,
            count(*) FILTER (WHERE d.action = 'suggest') AS suggest,

@@ -19,6 +19,7 @@ from service.experiments import queries, stats
 EXHAUSTIVE = ("dataset",)
 """Sources that judged every ticket they were given, so that their verdicts measure accuracy."""
 
+CONFUSIONS_SHOWN = 20
 TIMES = ("slot_ms", "load_ms", "prefill_ms", "decode_ms", "call_ms")
 WHY_NOT_ACCURACY = (
     "Other sources judge only where somebody chose to look, mostly at mistakes: a count and a rate, never accuracy."
@@ -73,12 +74,12 @@ class _Figures:
         return [row["taxonomy_version"] for row in self._all(queries.TAXONOMIES)]
 
     def llms(self) -> list[dict[str, Any]]:
-        accuracy = self._all(queries.LLM_ACCURACY)
-        return [
-            self._llm(row, [a for a in accuracy if a["llm_version_id"] == row["id"]]) for row in self._all(queries.LLMS)
-        ]
+        judged = {query: self._all(query) for query in (queries.LLM_ACCURACY, queries.COVERAGE, queries.CONFUSIONS)}
+        return [self._llm(row, *(_of(row, rows) for rows in judged.values())) for row in self._all(queries.LLMS)]
 
-    def _llm(self, row: RowMapping, accuracy: list[RowMapping]) -> dict[str, Any]:
+    def _llm(
+        self, row: RowMapping, accuracy: list[RowMapping], coverage: list[RowMapping], confusions: list[RowMapping]
+    ) -> dict[str, Any]:
         pin = ("llm", "digest", "engine", "engine_version", "prompt_version", "calibration_id", "demo", "calibrated")
         times = {name: {k: row[f"{name}_{k}"] for k in ("n", "p50", "p95")} for name in TIMES}
         return {name: row[name] for name in pin} | {
@@ -87,7 +88,9 @@ class _Figures:
             "mean_confidence": row["mean_confidence"],
             "mean_confidence_n": row["n_always_asked"],
             "accuracy": [_accuracy(a) for a in accuracy],
-            "over": "accuracy, mean confidence: tickets it answered as primary, else those whose shadow coin said yes",
+            "coverage": [_covered(c) for c in coverage],
+            "confusions": [{k: c[k] for k in ("source", "truth", "said", "n")} for c in confusions[:CONFUSIONS_SHOWN]],
+            "over": "all but times: tickets it answered as primary, else those whose shadow coin said yes",
             "times": times,
         }
 
@@ -117,6 +120,16 @@ class _Figures:
             {"source": r["source"], "n": r["n"], "changed": _figure(metrics.proportion(r["changed"], r["n"]))}
             for r in rows
         ]
+
+
+def _of(llm: RowMapping, rows: Sequence[RowMapping]) -> list[RowMapping]:
+    return [row for row in rows if row["llm_version_id"] == llm["id"]]
+
+
+def _covered(row: RowMapping) -> dict[str, Any]:
+    """Of the surest n tickets, how many were right; `threshold` is the least confidence among them."""
+    share = {"source": row["source"], "threshold": row["threshold"], "coverage": row["n"] / row["total"]}
+    return share | _figure(metrics.proportion(row["right_so_far"], row["n"]))
 
 
 def _accuracy(row: RowMapping) -> dict[str, Any]:

@@ -1,11 +1,16 @@
 """Verdicts are kept, never overwritten; the report's figures equal a recount by hand."""
 
+import csv
+import io
+from collections import Counter
+
 import pytest
 
 from models.db import transaction
 from models.errors import EngineDown
 from service.experiments import report
 from service.experiments.report import EXHAUSTIVE
+from service.experiments.spreadsheet import as_csv
 from workers.llms import Llm
 
 LABELS = ("refunds", "top_up", "transfers")
@@ -205,3 +210,43 @@ def test_mean_confidence_is_of_the_tickets_that_accuracy_is_of(client, tickets, 
     assert found["fallback"]["mean_confidence_n"] == len(rest)
     assert found["fallback"]["mean_confidence"] == pytest.approx(sum(rest) / len(rest))
     assert found["primary"]["mean_confidence_n"] == len(tickets)
+
+
+def test_coverage_and_confusions_are_a_recount(client, tickets):
+    truths = [LABELS[i % 3] for i in range(len(tickets))]
+    for ticket, truth in zip(tickets, truths, strict=True):
+        judge(client, ticket["id"], truth)
+    for llm in client.get("/v1/report").json()["llms"]:
+        said = [(by_llm(t, llm["llm"]), truth) for t, truth in zip(tickets, truths, strict=True)]
+        surest = sorted(said, key=lambda pair: -pair[0]["confidence"])
+        assert [point["n"] for point in llm["coverage"]] == [1, 2, 3, 4, 5, 6]
+        for point in llm["coverage"]:
+            part = surest[: point["n"]]
+            assert point["successes"] == sum(p["label"] == truth for p, truth in part)
+            assert point["threshold"] == part[-1][0]["confidence"]
+            assert point["coverage"] == pytest.approx(point["n"] / len(tickets))
+        wrong = Counter((truth, p["label"]) for p, truth in said if p["label"] != truth)
+        assert {(c["truth"], c["said"]): c["n"] for c in llm["confusions"]} == dict(wrong)
+
+
+def test_the_csv_holds_the_figures_of_the_json(client, tickets):
+    for ticket in tickets:
+        judge(client, ticket["id"], "refunds")
+    as_json = client.get("/v1/report").json()
+    answer = client.get("/v1/report?format=csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert client.get("/v1/report", headers={"Accept": "text/csv"}).content == answer.content
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    accuracy = {row["who"]: row for row in rows if row["part"] == "llm" and row["figure"] == "accuracy"}
+    for llm in as_json["llms"]:
+        row = accuracy[llm["llm"]]
+        assert [float(row[k]) for k in ("value", "low", "high", "n")] == [
+            llm["accuracy"][0][k] for k in ("value", "low", "high", "n")
+        ]
+    assert client.get("/v1/report?format=xml").status_code == 422
+
+
+def test_no_cell_of_the_csv_is_a_formula(client):
+    found = client.get("/v1/report").json()
+    found["corrections"] = [{"source": "=1+1", "changed": {"value": 1, "low": 0, "high": 1, "n": 1}}]
+    assert "'=1+1" in as_csv(found)
