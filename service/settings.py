@@ -53,6 +53,14 @@ class Settings(BaseSettings):
     def _redis(cls, value: SecretStr | None) -> SecretStr | None:
         return _url(value, ("redis", "rediss", "unix"), "redis://host:6379/0")
 
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, value: str) -> str:
+        """Pages compare it with what browsers send, so it must be an origin: no path, no user, no wildcard."""
+        if value and not re.fullmatch(r"https?://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:[0-9]{1,5})?/?", value, re.ASCII):
+            raise ValueError("it must be like https://triage.example.com, without a path")
+        return value
+
 
 def _url(value: SecretStr | None, schemes: tuple[str, ...], example: str) -> SecretStr | None:
     """Checks a URL here, where the setting's name is known, and without repeating it: it may hold a password."""

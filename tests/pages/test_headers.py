@@ -6,6 +6,8 @@ from serving import serving
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
+from models.errors import ConfigError
+from service import settings
 from service.pages import figures
 from service.pages.page import HERE, templates
 
@@ -132,6 +134,15 @@ def test_a_foreign_name_that_points_here_reaches_nothing(public, host):
     for path in ("/login", "/v1/tickets", "/static/triage.js"):
         assert public.get(path, headers={"Host": host}).status_code == 400
     assert public.get("/healthz", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "wrong", ["triage.example", "https://", "https://[", "https://a/b", "ftp://a", "https://u:p@a"]
+)
+def test_a_public_address_that_is_none_stops_the_start(wrong):
+    with pytest.raises(ConfigError, match="TRIAGE_PUBLIC_URL is wrong: it must be like https://"):
+        settings.settings(None, public_url=wrong)
+    assert settings.settings(None, public_url="https://triage.example:8443/").public_url
 
 
 def test_behind_https_the_cookie_is_secure_and_the_public_origin_ours(site, public):
