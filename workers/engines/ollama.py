@@ -196,7 +196,7 @@ def by_text(reply: dict[str, Any]) -> dict[str, float]:
     """
     tokens = reply.get("logprobs") or [{}]
     entries = tokens[0].get("top_logprobs")
-    if not reply.get("done") or not entries:
+    if not entries:
         raise EngineError("Ollama answered without log-probabilities: the first token has no text.")
     listed: dict[str, float] = {}
     for entry in entries:
