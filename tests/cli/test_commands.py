@@ -172,6 +172,7 @@ def test_a_demo_reads_nothing_of_the_user_and_empties_no_other_database(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRIAGE_QUEUE_LIMIT", "2")
     monkeypatch.setenv("TRIAGE_DATABASE_URL", database_url)
+    demo._own_folder()
     loaded = demo._own_settings()
     assert loaded.settings.database_url is None
     assert loaded.settings.queue_limit == 100_000

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import psutil
 from posters import Posters
-from processes import Up, eventually, gone
+from processes import Up, eventually, free_port, gone
 
 from service.embedded import EmbeddedServers
 
@@ -30,7 +30,7 @@ def test_killed_and_started_again(up: Up) -> None:
 
 def test_a_second_up_on_the_same_data_is_refused_in_a_sentence(up: Up) -> None:
     before = up.processes()
-    second = up.run("up", "--data-dir", str(up.data_dir))
+    second = up.run("up", "--data-dir", str(up.data_dir), "--port", str(free_port()))
     assert second.wait(30) == 1
     said = " ".join((up.folder / "printed-up").read_text().split())
     assert said == (
@@ -109,7 +109,10 @@ def test_clients_that_leave_before_their_answer(up: Up) -> None:
 def leave(up: Up, body: str) -> None:
     """Sends a whole POST and closes at once, with a reset so that the server's answer finds nobody."""
     key, content = (up.data_dir / "key").read_text().strip(), f'{{"body": "{body}"}}'
-    head = f"POST /v1/tickets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+    head = (
+        "POST /v1/tickets HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+    )
     with socket.create_connection(("127.0.0.1", up.port)) as connection:
         connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n{content}".encode())
         if body.endswith(("0", "5")):
@@ -118,7 +121,7 @@ def leave(up: Up, body: str) -> None:
 
 def test_ctrl_c_while_it_loads(up: Up) -> None:
     """Python needs a second for the libraries, in which nothing has been started yet."""
-    early = up.run("up", "--data-dir", str(up.folder / "early"))
+    early = up.run("up", "--data-dir", str(up.folder / "early"), "--port", str(free_port()))
     loaded = Path(f"/proc/{early.pid}/maps")
     eventually(lambda: "pydantic_core" in loaded.read_text())
     early.send_signal(signal.SIGINT)
