@@ -1,5 +1,7 @@
 """What a support lead does, in a real browser: sign in, filter, correct a label, read the report."""
 
+import pytest
+
 from service.pages import home
 
 
@@ -67,23 +69,43 @@ def test_by_keyboard_alone(person):
     assert seen[:5] == ["Triage", "Overview", "Tickets", "Report", "Sign out Ana"]
 
 
-def test_charts_show_the_numbers_of_their_tables(person):
+DRAWN = """(id) => Chart.getChart(document.querySelector(`section[aria-labelledby=${id}] canvas`))
+    .data.datasets.map((one) => [one.label, one.data])"""
+
+
+def numbers(page, section):
+    """Of each row of a chart's table, its name and its numbers."""
+    rows = page.locator(f"section[aria-labelledby={section}] figure tbody tr").all()
+    cells = "(row) => [...row.querySelectorAll('[data-value]')].map((cell) => Number(cell.dataset.value))"
+    return [(row.locator("th").text_content(), row.evaluate(cells)) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("path", "section", "names"),
+    [
+        ("/?window=7d", "came", ["automated", "suggested", "for review"]),
+        ("/report", "latency", ["median", "95th percentile"]),
+    ],
+)
+def test_bars_show_the_numbers_of_their_table(person, path, section, names):
     person.sign_in()
-    for path, series in (
-        ("/?window=7d", ["automated", "suggested", "for review"]),
-        ("/report", ["median", "95th percentile"]),
-    ):
-        page = person.open(path)
-        drawn = page.evaluate(
-            "() => { const c = Chart.getChart(document.querySelector('canvas'));"
-            " return c.data.datasets.map((d) => [d.label, d.data]) }"
-        )
-        assert [name for name, _ in drawn] == series
-        table = page.locator("figure table").first
-        for column, (name, numbers) in enumerate(drawn):
-            cells = table.locator(f"tbody tr td:nth-child({column + 2})")
-            assert numbers == [float(cell.get_attribute("data-value")) for cell in cells.all()], name
-            assert sum(numbers) >= 0
+    page = person.open(path)
+    drawn = page.evaluate(DRAWN, section)
+    assert [name for name, _ in drawn] == names
+    rows = [values for _, values in numbers(page, section)]
+    assert [data for _, data in drawn] == [[row[column] for row in rows] for column in range(len(names))]
+    assert any(sum(data) > 0 for _, data in drawn)
+
+
+def test_curves_show_the_numbers_of_their_table(person):
+    person.sign_in()
+    page = person.open("/report")
+    drawn = dict(page.evaluate(DRAWN, "coverage"))
+    assert len(drawn) == 2
+    rows = numbers(page, "coverage")
+    for name, points in drawn.items():
+        assert [[point["x"], point["y"]] for point in points] == [values for row, values in rows if row == name]
+        assert points[-1]["x"] == 1
 
 
 def test_a_link_from_another_site_reaches_a_signed_in_reader(person, site):

@@ -49,17 +49,50 @@ def test_it_shows_the_figures_of_the_api(site, browser, tickets):
         assert f"{shares[0]} ({shares[1]} to {shares[2]}, n = {row['n']})" in html
     assert report["sources"]["counted_only"] in html
     assert "agent_change" in html
-    drawn = LexborHTMLParser(html).css("figure tbody td[data-value]")
+    drawn = LexborHTMLParser(html).css("section[aria-labelledby=latency] td[data-value]")
     times = [llm["times"][part] for llm in report["llms"] for part in llm["times"] if llm["times"][part]["n"]]
     assert [float(td.attributes["data-value"]) for td in drawn[: 2 * len(times)]] == [
         row[q] for row in times for q in ("p50", "p95")
     ]
 
 
+def test_the_curve_and_the_confusions_are_those_of_the_api(site, browser, tickets):
+    for ticket in tickets:
+        judge(site, ticket, "top_up")
+    report = site.api.get("/v1/report").json()
+    html = LexborHTMLParser(browser.get("/report").text)
+    points = [float(td.attributes["data-value"]) for td in html.css("section[aria-labelledby=coverage] td[data-value]")]
+    expected = [[row["coverage"], row["value"]] for llm in report["llms"] for row in llm["coverage"]]
+    assert points == [number for point in expected for number in point]
+    assert len(expected) >= 2
+    rows = [[td.text() for td in tr.css("td")] for tr in html.css("section[aria-labelledby=confusions] tbody tr")]
+    confusions = [row for llm in report["llms"] for row in llm["confusions"]]
+    assert [row[2] for row in rows] == [str(row["n"]) for row in confusions]
+    assert {row[0] for row in rows} == {"Top-ups"}
+
+
+def test_it_can_be_saved_as_the_api_gives_it(site, browser, tickets):
+    window = {"since": "2020-01-31"}
+    api = {"since": "2020-01-31T00:00:00Z"}
+    csv = browser.get("/report.csv", params=window)
+    assert (csv.headers["content-type"], csv.headers["x-content-type-options"]) == (
+        "text/csv; charset=utf-8",
+        "nosniff",
+    )
+    assert csv.text == site.api.get("/v1/report", params=api | {"format": "csv"}).text
+    saved, given = browser.get("/report.json", params=window).json(), site.api.get("/v1/report", params=api).json()
+    assert saved | {"generated_at": ""} == given | {"generated_at": ""}
+    links = [
+        a.attributes["href"] for a in LexborHTMLParser(browser.get("/report", params=window).text).css("a[download]")
+    ]
+    assert links == [f"/report.{kind}?since=2020-01-31T00%3A00%3A00Z" for kind in ("csv", "json")]
+    assert browser.get(links[0]).status_code == 200
+
+
 def test_a_better_llm_is_said_first(site, browser, tickets):
     site.sql("UPDATE predictions SET label = 'refunds' WHERE role = 'primary'")
     site.sql("UPDATE predictions SET label = 'top_up' WHERE role <> 'primary'")
-    for ticket in tickets[2:]:
+    for ticket in tickets:
         judge(site, ticket, "refunds")
     assert first_line(browser).startswith("A better Only A was right on 9, only B on 0 tickets")
 

@@ -12,7 +12,7 @@ from service.pages import session
 
 SOME = "/tickets/01a1feef-60f3-7010-b789-e50222ae6516"
 PAGES = [("/", Scope.TICKETS_READ), ("/tickets", Scope.TICKETS_READ), (SOME, Scope.TICKETS_READ)]
-PAGES += [("/report", Scope.REPORTS_READ)]
+PAGES += [(path, Scope.REPORTS_READ) for path in ("/report", "/report.csv", "/report.json")]
 POSTS = [("/classify", Scope.TICKETS_WRITE), (f"{SOME}/verdicts", Scope.VERDICTS_WRITE)]
 POSTS += [(f"{SOME}/{way}", Scope.TICKETS_WRITE) for way in ("reclassify", "requeue")]
 

@@ -19,9 +19,26 @@ function readTable(table) {
   };
 }
 
+// One curve for each name in the first column; the other two numbers of a row are a point of it.
+function readCurves(table) {
+  const curves = new Map();
+  for (const row of table.tBodies[0].rows) {
+    const [x, y] = [...row.querySelectorAll("[data-value]")].map((cell) => Number(cell.dataset.value));
+    const name = row.cells[0].textContent.trim();
+    curves.set(name, [...(curves.get(name) ?? []), { x, y }]);
+  }
+  const colours = ["main", "warn", "good", "bad"].map(colour);
+  const look = (at) => ({ showLine: true, borderColor: colours[at % 4], backgroundColor: colours[at % 4] });
+  return { labels: [], datasets: [...curves].map(([label, data], at) => ({ label, data, ...look(at) })) };
+}
+
 function axes(options) {
   const grid = { color: colour("line") };
   const ticks = { color: colour("text") };
+  if (options.includes("percent")) {
+    const share = { ...ticks, callback: (value) => `${Math.round(value * 100)} %` };
+    return { x: { ticks: share, grid, min: 0, max: 1 }, y: { ticks: share, grid, max: 1 } };
+  }
   const stacked = options.includes("stacked");
   const names = { stacked, ticks: { ...ticks, autoSkip: false }, grid: { display: false } };
   const values = { stacked, ticks, grid, beginAtZero: true, type: options.includes("log") ? "logarithmic" : "linear" };
@@ -29,13 +46,13 @@ function axes(options) {
 }
 
 function draw(figure) {
+  const { kind } = figure.dataset;
   const options = figure.dataset.options.split(" ");
-  const data = readTable(figure.querySelector("table"));
+  const data = (kind === "scatter" ? readCurves : readTable)(figure.querySelector("table"));
   const horizontal = options.includes("horizontal");
-  const plot = figure.querySelector(".plot");
-  plot.style.height = `${horizontal ? 60 + data.labels.length * 26 : 280}px`;
+  figure.querySelector(".plot").style.height = `${horizontal ? 60 + data.labels.length * 26 : 280}px`;
   new Chart(figure.querySelector("canvas"), {
-    type: figure.dataset.kind,
+    type: kind,
     data,
     options: {
       animation: false,
