@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from models.errors import TriageError
 
@@ -26,6 +27,7 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(TriageError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -49,6 +51,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     return problem(error.status_code, str(error.detail), str(error.detail), dict(error.headers or {}))
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """The caller left while it was sending; nobody reads this."""
+    return problem(400, "Request not finished", "The connection was closed before the whole request had come.")
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
