@@ -1,6 +1,7 @@
 """The numbers of the first page: is it on, what came in, what needs somebody, is it right. Called by `home`."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import RowMapping, text
@@ -10,6 +11,7 @@ from models import metrics
 from service.experiments.report import EXHAUSTIVE
 
 WINDOWS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
+SPANS = {"24h": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 MOST = 5
 
 QUEUE = text("""
@@ -67,7 +69,7 @@ class Home:
 
 def read(session: Session, window: str, field: str) -> Home:
     """The figures of one window of WINDOWS for one field of the vocabulary."""
-    given = {"span": WINDOWS[window], "field": field, "most": MOST}
+    given = {"span": SPANS[window], "field": field, "most": MOST}
     judged = session.execute(JUDGED, given).mappings().all()
     return Home(
         queue=dict(session.execute(QUEUE).mappings().one()),

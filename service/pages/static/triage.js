@@ -41,7 +41,11 @@ function axes(options) {
   }
   const stacked = options.includes("stacked");
   const names = { stacked, ticks: { ...ticks, autoSkip: false }, grid: { display: false } };
-  const values = { stacked, ticks, grid, beginAtZero: true, type: options.includes("log") ? "logarithmic" : "linear" };
+  const values = { stacked, ticks, grid, beginAtZero: true };
+  if (options.includes("log")) {
+    const round = (value) => (Number.isInteger(Math.log10(value)) ? value.toLocaleString("en") : "");
+    Object.assign(values, { type: "logarithmic", min: 0.1, ticks: { ...ticks, callback: round, maxRotation: 0 } });
+  }
   return options.includes("horizontal") ? { x: values, y: names } : { x: names, y: values };
 }
 
