@@ -73,9 +73,9 @@ class Site:
         return found
 
 
-def configured(database: Engine, redis_url: str, data_dir: Path) -> Loaded:
+def configured(database: Engine, redis_url: str, data_dir: Path, **more: str) -> Loaded:
     """The committed configuration over this database."""
-    found = settings.load(config=ROOT / "triage.yaml", data_dir=data_dir)
+    found = settings.load(None, config=ROOT / "triage.yaml", data_dir=data_dir, **more)
     url = database.url.render_as_string(hide_password=False)
     urls = {"database_url": SecretStr(url), "redis_url": SecretStr(redis_url)}
     return found.model_copy(update={"settings": found.settings.model_copy(update=urls)})

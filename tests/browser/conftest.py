@@ -17,6 +17,8 @@ from workers.llms import Llms
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
+LAN = "triage.test"  # a name as on an office network: plain http, not loopback
+FLAGS += [f"--host-resolver-rules=MAP {LAN} 127.0.0.1"]
 TICKETS = 200
 JUDGED = 120
 
@@ -42,7 +44,7 @@ def site(
     module_database: Engine, servers: Urls, llms: Llms, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
     """The demo's tickets, classified, the first of them with their true labels, and one that failed."""
-    loaded = configured(module_database, servers.redis_url, tmp_path_factory.mktemp("data"))
+    loaded = configured(module_database, servers.redis_url, tmp_path_factory.mktemp("data"), allowed_hosts=LAN)
     with opened(loaded, module_database, llms) as made:
         _fill(made)
         yield made

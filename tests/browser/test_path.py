@@ -120,3 +120,17 @@ def test_a_link_from_another_site_reaches_a_signed_in_reader(person, site):
     page.get_by_role("heading", name="Overview").wait_for()
     person.strangers = [url for url in person.strangers if not url.startswith(other)]
     person.errors = [error for error in person.errors if "401" not in error and "favicon" not in error]
+
+
+def test_over_plain_http_on_a_network_our_own_forms_are_known_by_their_origin(chromium, site):
+    """There a browser sends no Sec-Fetch-Site, and with the stricter no-referrer it would send `Origin: null`."""
+    context = chromium.new_context()
+    page, sent = context.new_page(), []
+    page.on("request", lambda request: sent.append(request.all_headers()) if request.method == "POST" else None)
+    address = str(site.api.base_url).replace("127.0.0.1", "triage.test").rstrip("/")
+    page.goto(f"{address}/login")
+    page.get_by_label("API key").fill(site.key("admin"))
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", name="Overview").wait_for()
+    assert [(headers.get("origin"), headers.get("sec-fetch-site")) for headers in sent] == [(address, None)]
+    context.close()
