@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from browsing import window
 
 SERIOUS = {"serious", "critical"}
-PAGES = ["/login", "/?window=7d", "/tickets", "/tickets?status=lost", "/report", "/nothing", "ticket"]
+PAGES = ["/login", "/?window=7d", "/tickets?limit=10", "/tickets?status=lost", "/report", "/nothing", "ticket"]
 PICTURES = Path(os.environ.get("TRIAGE_TEST_SCREENSHOTS", ""))
 
 
