@@ -25,7 +25,11 @@ def _pages_beside(api: Handler) -> Any:
     async def answer(request: Request, error: Exception) -> Response:
         # The API's handler runs in any case: it writes the log and decides the status.
         problem = await api(request, error)
-        return problem if _for_programs(request, error) else _page(request, error, problem.status_code)
+        if _for_programs(request, error):
+            return problem
+        shown = _page(request, error, problem.status_code)
+        shown.headers.update({name: value for name, value in problem.headers.items() if name == "retry-after"})
+        return shown
 
     return answer
 

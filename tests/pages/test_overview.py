@@ -5,6 +5,7 @@ import json
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
+from models.db import make_engine, transaction
 from models.errors import QueueFull
 from service.pages.state import sentence
 
@@ -148,8 +149,17 @@ def test_a_pasted_ticket_has_the_size_limit_of_any_other(site, browser):
 def test_with_a_full_queue_the_page_says_so(site, browser, monkeypatch):
     monkeypatch.setattr("service.intake.depth.Depth.admit", _full)
     answer = browser.post("/classify", data={"body": "x"})
-    assert (answer.status_code, "Queue full" in answer.text) == (429, True)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "30")
+    assert "many tickets are waiting already" in answer.text
+
+
+def test_with_postgres_away_the_page_says_so(site, browser, monkeypatch):
+    away = make_engine("postgresql://nobody@127.0.0.1:1/none")
+    monkeypatch.setattr("service.pages.home.transaction", lambda engine: transaction(away))
+    answer = browser.get("/")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert "Postgres does not answer" in answer.text
 
 
 def _full(depth, tickets):
-    raise QueueFull("many tickets are waiting already")
+    raise QueueFull("many tickets are waiting already", retry_after=30)
