@@ -1,6 +1,7 @@
 """Reads the dev rows, once, when both llms are final: `python -m models.llm.finetune.evaluate --data DIR`.
 
-Run by a person. Writes models/llm/demo/{primary,fallback}.md. Nothing may be chosen by what this prints.
+Run by a person. Writes {primary,fallback}.md beside the llms. Nothing may be chosen by what this prints; whoever must
+read a second time says so in modelcard.READINGS.
 """
 
 import argparse
