@@ -96,7 +96,7 @@ def test_a_failure_of_ours_is_a_page_that_tells_nothing(browser, monkeypatch):
     monkeypatch.setattr(figures, "UNSURE", text("SELECT secret FROM nowhere"))
     with capture_logs() as logged:
         answer = browser.get("/")
-    assert [line["event"] for line in logged] == ["request.failed"]
+    assert "request.failed" in [line["event"] for line in logged]
     assert (answer.status_code, answer.headers["content-security-policy"]) == (500, POLICY)
     assert "The log has the reason." in answer.text
     assert "secret" not in answer.text
