@@ -43,6 +43,7 @@ class Runtime:
         self.llms = Llms(loaded, loaded.config.policy, sockets)
         self.drain = Drain(self.database, self.llms, loaded.config.policy, self.llms.parallel)
         self.stopped = threading.Event()
+        self.all_ready = False
         # Two threads, because a look may drain for hours, and a worker that works must not seem dead.
         self.threads = [
             threading.Thread(target=self._again, args=(what, pause), name=what.__name__, daemon=True)
@@ -50,8 +51,7 @@ class Runtime:
         ]
 
     def start(self) -> None:
-        """Loads the llms and begins to look; an llm that cannot be loaded is tried again at every look."""
-        self.llms.load()
+        """Begins to beat, to load the llms and to look for work; what cannot be loaded is tried again at every look."""
         for thread in self.threads:
             thread.start()
 
@@ -71,7 +71,8 @@ class Runtime:
         with self.drain.running:
             self.drain.pool.shutdown(wait=False, cancel_futures=True)
         for thread in self.threads:
-            thread.join(timeout=1)
+            if thread.is_alive():
+                thread.join(timeout=1)
         self._forget_me()
         self.llms.close()
         self.database.dispose()
@@ -89,7 +90,10 @@ class Runtime:
 
     def look(self) -> None:
         """Loads what is not loaded yet, and works if anything is due: what makes Redis dispensable."""
-        self.llms.load()
+        ready = self.llms.load()
+        if ready != self.all_ready:
+            self.all_ready = ready
+            self.beat()
         self.work()
 
     def beat(self) -> None:

@@ -25,8 +25,9 @@ def test_without_a_worker_it_is_degraded(client):
 def test_a_fresh_heartbeat_makes_it_ok_and_a_stale_one_does_not_count(client, loaded, tmp_path, sql):
     runtime = Runtime(loaded, tmp_path / "llm")
     try:
-        runtime.start()
         runtime.beat()
+        assert "not loaded yet" in ready(client)[2]
+        runtime.look()
         assert ready(client) == (200, "ok", "")
         sql('UPDATE workers SET llms = \'{"primary": {"error": "no file"}}\'')
         assert "primary is not loaded: no file" in ready(client)[2]
