@@ -163,9 +163,11 @@ class Loaded(_Strict):
 
 def settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
     """Settings from environment and `.env`; arguments that are not None win."""
-    _refuse_unknown_names(env_file)
     try:
+        _refuse_unknown_names(env_file)
         return Settings(_env_file=env_file, **{name: value for name, value in overrides.items() if value is not None})
+    except UnicodeDecodeError:
+        raise ConfigError(f"{env_file} is not UTF-8 text; save it again as UTF-8.") from None
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper()

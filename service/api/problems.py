@@ -36,7 +36,7 @@ async def _ours(request: Request, error: Exception) -> Response:
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
     if error.status == 401:
         # Why, is for the log alone: the sender must not learn which connections exist.
-        log.info("refused", path=request.url.path, why=getattr(error, "__notes__", []))
+        log.info("refused", path=request.url.path, why=getattr(error, "__notes__", [error.message])[0])
         headers["WWW-Authenticate"] = "Bearer"
     return problem(error.status, error.title, error.message, headers, errors=error.errors)
 

@@ -1,7 +1,8 @@
 """All groups of commands as one application. Loaded by `service.cli.main` when it is called, not before."""
 
 import sys
-from typing import NoReturn
+from importlib import metadata
+from typing import Annotated, NoReturn
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +18,21 @@ app = typer.Typer(
 )
 for group in (demo, running, keys, llm, report, offline, doctor, backup):
     group.register(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(metadata.version("triage"))
+        raise typer.Exit
+
+
+@app.callback()
+def triage(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit")
+    ] = False,
+) -> None:
+    pass
 
 
 def run() -> None:

@@ -24,9 +24,13 @@ def show(tickets: list[dict[str, Any]], report: dict[str, Any], llms: list[dict[
     for pair in report["pair"]:
         verdict = pair["verdict"]
         screen.print(
-            f"On {pair['n']} judged tickets, A = primary, B = fallback: [bold]{verdict['word']}[/].", verdict["reason"]
+            f"On all {pair['n']} tickets, out of scope too, A = primary, B = fallback: [bold]{verdict['word']}[/].",
+            verdict["reason"],
         )
     screen.print(time_table(report))
+    screen.print(
+        "wait_ms is time in the queue: all tickets were posted at once. call_ms is the whole of its parts above."
+    )
     _speed(tickets)
     for llm in reversed(llms):
         screen.print(
@@ -58,9 +62,7 @@ def _examples(tickets: list[dict[str, Any]]) -> Table:
 
 def _accuracy(tickets: list[dict[str, Any]], experiment: dict[str, Any]) -> Table:
     """Primary, fallback and cascade on the same in-scope tickets; an in-scope ticket called `other` is an error."""
-    table = Table(
-        "who", "accuracy (95 % interval, n)", title="Accuracy on the ten queues, against the data set's labels"
-    )
+    table = Table("who", "accuracy (95 % interval, n)", title="Accuracy on the ten queues (tickets the llms never saw)")
     for role, name in (("primary", experiment["a"]), ("fallback", experiment["b"])):
         judged = [(p["label"], _truth(ticket)) for ticket in tickets for p in ticket["predictions"] if p["llm"] == name]
         table.add_row(f"{role} alone", _share(label == truth for label, truth in judged))

@@ -81,7 +81,21 @@ def _try(what: str, check: Callable[[Loaded], str], loaded: Loaded) -> Line:
 
 def _taxonomy(loaded: Loaded) -> str:
     found = taxonomy.load(loaded.taxonomy_path)
+    for name in loaded.config.llms:
+        _require_trained(name, loaded, found)
     return ", ".join(f"{name}: {len(field.labels)} labels" for name, field in found.fields_.items())
+
+
+def _require_trained(name: str, loaded: Loaded, vocabulary: taxonomy.Taxonomy) -> None:
+    """That the llm has a code for every label; one whose card cannot be read has a line of its own."""
+    try:
+        codes = load_card(loaded.model_path(name)).codes
+    except TriageError:
+        return
+    labels = [(field, label.id) for field, found in vocabulary.fields_.items() for label in found.labels]
+    missing = [label for field, label in labels if label not in codes.get(field, {})]
+    if missing:
+        raise TriageError(f"The llm {name} was not trained on {', '.join(missing[:5])}: change one of the two.")
 
 
 def _connections(loaded: Loaded) -> str:
@@ -121,7 +135,7 @@ def _api(loaded: Loaded) -> str:
     try:
         found = httpx.get(url, timeout=5, trust_env=False).json()
     except (httpx.HTTPError, ValueError):
-        raise TriageError(f"No Triage answers at {url}: start triage up.") from None
+        raise TriageError(f"No Triage answers at {url}: start triage up, or set TRIAGE_PORT as it was given.") from None
     if found.get("status") != "ok":
         raise TriageError(" ".join(found.get("missing", [])) or "The service at this port is not Triage.")
     return f"ready at {url.removesuffix('/readyz')}"

@@ -5,12 +5,12 @@ from uuid import UUID
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy import select
 
 from models.tables import ApiKey
 from service.auth import Scope, create_key, revoke_key
-from service.cli.common import DataDir, Json, print_json, screen, store
+from service.cli.common import DataDir, Json, print_json, say, screen, store
 from service.tickets.shapes import moment
 
 keys = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
@@ -34,7 +34,8 @@ def create(
     if json:
         print_json({"id": str(row.id), "name": name, "key": text, "scopes": row.scopes, "source": source})
     else:
-        typer.echo(f"{text}\nKeep it: it is not shown again. Its id is {row.id}.")
+        typer.echo(text)
+        say(f"Keep it: it is not shown again. Its id is {row.id}.")
 
 
 @keys.command("list")
@@ -52,7 +53,7 @@ def list_keys(data_dir: DataDir = None, json: Json = False) -> None:
     if json:
         print_json(items)
         return
-    table = Table("id", *names, "created", "revoked")
+    table = Table(Column("id", min_width=36), *names, "created", "revoked")  # whole, because revoke asks for it
     for item in items:
         named = (escape(item["name"]), " ".join(item["scopes"]), escape(item["source"] or ""))
         table.add_row(item["id"], *named, item["created_at"], item["revoked_at"] or "")

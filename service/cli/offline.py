@@ -42,7 +42,12 @@ def init(folder: Annotated[Path, typer.Argument(help="Where to write the two fil
 
 
 def classify(
-    file: Annotated[Path, typer.Argument(help="Tickets as JSONL or CSV; - reads JSONL from standard input")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="JSONL or CSV with body, and if you like id or external_id, subject; - reads JSONL from standard input"
+        ),
+    ],
     llm: Annotated[str | None, typer.Option(help="Ask only this llm of triage.yaml, not the cascade")] = None,
     out: Annotated[Path | None, typer.Option(help="A .jsonl or .csv file; without it standard output")] = None,
 ) -> None:
@@ -53,6 +58,8 @@ def classify(
     form = (out or file).suffix
     if out is not None and form not in ticketfile.FORMS:
         raise ConfigError(f"--out must end in {' or '.join(ticketfile.FORMS)}.")
+    if out is not None and out.exists():
+        raise ConfigError(f"{out} exists already: choose another name.")
     tickets = list(ticketfile.read(file))
     ticketfile.write(_classified(loaded, policy, tickets, flat=form == ".csv"), out, form)
 
@@ -104,7 +111,7 @@ def _row(ticket: dict[str, Any], fields: dict[str, Any], *, flat: bool) -> dict[
     """What is written for one ticket: its id, and per field the label, its confidence and what to do."""
     names = ("label", "confidence", "calibrated", "action", "reason", "llms")
     answers = {name: {key: getattr(outcome.decision, key) for key in names} for name, outcome in fields.items()}
-    row = {"id": ticket.get("id")}
+    row = {"id": ticket.get("id", ticket.get("external_id"))}
     if not flat:
         return row | {"triage": answers}
     return row | {f"{name}_{key}": answer[key] for name, answer in answers.items() for key in names[:-1]}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from models.errors import InvalidRequest
+from service.experiments.spreadsheet import safe
 
 FORMS = (".jsonl", ".csv")
 
@@ -76,4 +77,4 @@ def _write(rows: Iterable[dict[str, Any]], file: IO[str], form: str) -> None:
         if writer is None:
             writer = csv.DictWriter(file, list(row))
             writer.writeheader()
-        writer.writerow(row)
+        writer.writerow({key: safe(value) for key, value in row.items()})

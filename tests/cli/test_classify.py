@@ -82,3 +82,20 @@ def test_wrong_names(classify, triage):
 
 def test_an_empty_file_is_an_empty_answer(classify):
     assert classify("").out == ""
+
+
+def test_a_file_that_is_there_is_never_written_over(classify, tmp_path):
+    given = lines(TICKETS)
+    ran = classify(given, "--out", "t.jsonl")
+    assert ran.code == 1
+    assert "exists already" in ran.err
+    assert (tmp_path / "t.jsonl").read_text() == given
+
+
+def test_an_external_id_is_an_id_too(classify):
+    assert json.loads(classify('{"external_id": "E-1", "body": "I want a refund"}\n').out)["id"] == "E-1"
+
+
+def test_no_cell_of_the_csv_is_a_formula(classify):
+    ran = classify("id,body\n=cmd,I want a refund\n", name="t.csv")
+    assert "'=cmd" in ran.out

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from models.errors import TriageError
-from service.cli import backup, demo
+from service.cli import backup, common, demo, keys
 
 
 def test_help_and_wrong_usage(triage):
@@ -221,3 +221,31 @@ def test_a_database_that_was_never_migrated_is_one_sentence_and_can_be_restored_
 def test_names_are_not_markup(stored):
     assert stored("keys", "create", "crm [prod] [/b]", "--scope", "admin").code == 0
     assert "crm [prod] [/b]" in stored("keys", "list").out
+
+
+def test_the_id_of_a_key_is_never_cut(stored, monkeypatch, capsys):
+    made = json.loads(stored("keys", "create", "a name that needs room", "--scope", "admin", "--json").out)
+    monkeypatch.setattr(common.screen, "_width", 80)
+    capsys.readouterr()
+    keys.list_keys()
+    assert made["id"] in capsys.readouterr().out
+
+
+def test_an_env_file_in_another_encoding_is_one_sentence(triage, tmp_path):
+    assert triage("init").code == 0
+    (tmp_path / ".env").write_bytes("TRIAGE_PORT=1".encode("utf-16"))
+    ran = triage("report")
+    assert ran.code == 1
+    assert "UTF-8" in ran.err
+
+
+def test_doctor_sees_a_label_that_no_llm_knows(stored, tmp_path):
+    path = tmp_path / "taxonomy.yaml"
+    path.write_text(path.read_text().replace("- id: refunds", "- id: dragons"))
+    said = {line["what"]: line for line in json.loads(stored("doctor", "--json").out)}
+    assert said["taxonomy"]["ok"] is False
+    assert "primary was not trained on dragons" in said["taxonomy"]["says"]
+
+
+def test_version(triage):
+    assert triage("--version").out == "0.1.0\n"
