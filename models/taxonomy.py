@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import orjson
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from models import yamlfile
 from models.errors import ConfigError
 from models.tables import TaxonomyVersion
 
@@ -62,16 +62,7 @@ class Taxonomy(BaseModel):
 
 def load(path: Path) -> Taxonomy:
     """The taxonomy in a YAML file; raises ConfigError with one sentence that names file and place."""
-    try:
-        return Taxonomy.model_validate(yaml.safe_load(path.read_text("utf-8")))
-    except OSError as error:
-        raise ConfigError(f"The taxonomy file {path} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The taxonomy file {path} is not valid YAML: {' '.join(str(error).split())}.") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the document"
-        raise ConfigError(f"The taxonomy file {path} is wrong at {place}: {first['msg']}.") from None
+    return yamlfile.read(path, Taxonomy)
 
 
 def difference(before: "Taxonomy | None", after: Taxonomy) -> list[str]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import yaml
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models import yamlfile
 from models.errors import ConfigError
 
 PREFIX = "TRIAGE_"
@@ -182,16 +182,7 @@ def load(env_file: str | None = ".env", **overrides: Any) -> Loaded:
 
 def read_config(path: Path) -> Config:
     """triage.yaml; raises ConfigError naming file and key."""
-    try:
-        return Config.model_validate(yaml.safe_load(path.read_text("utf-8")))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}); run triage init or set TRIAGE_CONFIG.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the document"
-        raise ConfigError(f"{path} is wrong at {place}: {first['msg'].removeprefix('Value error, ')}.") from None
+    return yamlfile.read(path, Config, hint="; run triage init or set TRIAGE_CONFIG")
 
 
 def connection_secrets() -> dict[str, str]:

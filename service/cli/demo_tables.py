@@ -62,7 +62,9 @@ def _examples(tickets: list[dict[str, Any]]) -> Table:
 
 def _accuracy(tickets: list[dict[str, Any]], experiment: dict[str, Any]) -> Table:
     """Primary, fallback and cascade on the same in-scope tickets; an in-scope ticket called `other` is an error."""
-    table = Table("who", "accuracy (95 % interval, n)", title="Accuracy on the ten queues (tickets the llms never saw)")
+    table = Table(
+        "who", "accuracy (95 % interval, n)", title="Accuracy on the ten queues (tickets the llms were not trained on)"
+    )
     for role, name in (("primary", experiment["a"]), ("fallback", experiment["b"])):
         judged = [(p["label"], _truth(ticket)) for ticket in tickets for p in ticket["predictions"] if p["llm"] == name]
         table.add_row(f"{role} alone", _share(label == truth for label, truth in judged))

@@ -52,7 +52,8 @@ def test_defaults_and_relative_paths(config, tmp_path):
     [
         ("policy: [", "not valid YAML"),
         ("[]", "triage.yaml"),
-        (GOOD + "colour: red", "colour"),
+        (GOOD + "colour: red", "colour: unknown key"),
+        (GOOD + "taxonomy: a.yaml\ntaxonomy: b.yaml", "'taxonomy' stands twice"),
         (GOOD.replace("fallback: b", "fallback: c"), "policy.fallback is 'c'"),
         (GOOD.replace("fallback: b", "fallback: a"), "another llm"),
         (GOOD.replace("kind: llamacpp", "kind: magic"), "engines.e.kind"),

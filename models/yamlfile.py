@@ -1,0 +1,41 @@
+"""A YAML file in its shape, or a sentence that names the file and the place. Used for triage.yaml and taxonomy.yaml."""
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from models.errors import ConfigError
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+class _Strict(yaml.SafeLoader):
+    """Refuses a key that stands twice: YAML would let the last one win, and nobody would see it."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value]
+        double = next((key for key in keys if keys.count(key) > 1 and key != "<<"), None)
+        if double is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {double!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def read(path: Path, shape: type[Shape], hint: str = "") -> Shape:
+    """The file's content, validated; raises ConfigError. `hint` says what to do when the file is not there."""
+    try:
+        return shape.model_validate(yaml.load(path.read_text("utf-8"), _Strict))  # noqa: S506 (a safe loader)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}){hint}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "its top: it must be a mapping"
+        raise ConfigError(f"{path} is wrong at {place}: {_plain(first)}.") from None
+
+
+def _plain(error: Any) -> str:
+    return "unknown key" if error["type"] == "extra_forbidden" else str(error["msg"]).removeprefix("Value error, ")
