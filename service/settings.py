@@ -18,6 +18,7 @@ from models import yamlfile
 from models.errors import ConfigError
 
 PREFIX = "TRIAGE_"
+SECRETS = Path("/run/secrets")  # where containers find theirs: a file named after the setting, in lower case
 OLLAMA = "http://127.0.0.1:11434"
 DEMO_LLMS = Path(__file__).resolve().parent.parent / "models" / "llm" / "demo"
 
@@ -162,10 +163,15 @@ class Loaded(_Strict):
 
 
 def settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
-    """Settings from environment and `.env`; arguments that are not None win."""
+    """Settings from environment, `.env` and secret files, in this order; arguments that are not None win."""
     try:
         _refuse_unknown_names(env_file)
-        return Settings(_env_file=env_file, **{name: value for name, value in overrides.items() if value is not None})
+        secrets = SECRETS if SECRETS.is_dir() else None
+        return Settings(
+            _env_file=env_file,
+            _secrets_dir=secrets,
+            **{name: value for name, value in overrides.items() if value is not None},
+        )
     except UnicodeDecodeError:
         raise ConfigError(f"{env_file} is not UTF-8 text; save it again as UTF-8.") from None
     except ValidationError as error:

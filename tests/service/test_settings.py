@@ -156,3 +156,15 @@ def test_the_same_taxonomy_is_one_version_and_a_change_the_next(database, config
         assert found[0][0] == 2
         assert found[1:] == [(2, None), (3, ["+ category/c", "- category/b"]), (4, ["+ category/b", "- category/c"])]
         assert taxonomy.active(session) == (4, first)
+
+
+def test_a_secret_may_stand_in_a_file(config, monkeypatch, tmp_path):
+    config(GOOD)
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "triage_database_url").write_text("postgresql://u:hunter2@h/d\n")
+    monkeypatch.setattr(settings, "SECRETS", tmp_path / "secrets")
+    found = settings.load().settings.database_url
+    assert found is not None
+    assert found.get_secret_value() == "postgresql://u:hunter2@h/d"
+    monkeypatch.setenv("TRIAGE_DATABASE_URL", "postgresql://other/d")
+    assert settings.load().settings.database_url.get_secret_value() == "postgresql://other/d"
