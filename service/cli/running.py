@@ -115,7 +115,8 @@ def prepare(loaded: Loaded, url: str) -> None:
     with one_transaction(url) as session:
         version, changes = taxonomy.store(session, taxonomy.load(loaded.taxonomy_path))
     if changes is not None:
-        say(f"Stored {loaded.taxonomy_path.name} as taxonomy version {version}: {', '.join(changes) or 'other order'}.")
+        what = f": {', '.join(changes) or 'other order'}" if version > 1 else ""
+        say(f"Stored {loaded.taxonomy_path.name} as taxonomy version {version}{what}.")
 
 
 def first_key(loaded: Loaded, url: str) -> None:

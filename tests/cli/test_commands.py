@@ -59,6 +59,17 @@ def test_migrate_is_repeatable_and_check_tells(stored, sql):
     assert "run triage migrate" in ran.err
 
 
+def test_a_changed_taxonomy_is_the_next_version_and_the_change_is_printed(stored, sql, tmp_path):
+    path = tmp_path / "taxonomy.yaml"
+    path.write_text(
+        path.read_text().replace("title: Refunds", "title: Money back").replace("- id: top_up", "- id: credit")
+    )
+    said = stored("migrate").err
+    assert "version 2: + category/credit, - category/top_up, ~ category/refunds." in said
+    assert sql("SELECT max(version) FROM taxonomy_versions") == [(2,)]
+    assert "version" not in stored("migrate").err
+
+
 def test_report_as_json_is_the_api_s(stored, client, drain):
     ticket = client.post("/v1/tickets", json={"body": "I want a refund"}).json()
     drain.run()
