@@ -59,7 +59,7 @@ def reject(engine: Engine, lease: UUID, ticket: Claimed, error: str) -> None:
 
 def _write(session: Session, ours: list[tuple[Row[Any], Done]], taxonomy_version: int) -> None:
     said = [(done, name, said) for _, done in ours for name, outcome in done.fields.items() for said in outcome.said]
-    pins = {pin: row_id(session, pin) for pin in {one.opinion.pin for _, _, one in said}}
+    pins = {pin: row_id(session, pin) for pin in dict.fromkeys(one.opinion.pin for _, _, one in said)}
     predictions = [
         _key(done.ticket, name, taxonomy_version) | _prediction(one) | {"llm_version_id": pins[one.opinion.pin]}
         for done, name, one in said

@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass
 
 import pytest
+import structlog
 
 from service.cli import common, main
 
@@ -33,7 +34,8 @@ def triage(capsys, monkeypatch, tmp_path):
         assert "Traceback" not in captured.err
         return Ran(code, captured.out, captured.err)
 
-    return run
+    yield run
+    structlog.reset_defaults()  # a command sets up logging for its whole process
 
 
 @pytest.fixture
