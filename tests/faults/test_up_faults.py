@@ -120,10 +120,13 @@ def leave(up: Up, body: str) -> None:
 
 
 def test_ctrl_c_while_it_loads(up: Up) -> None:
-    """Python needs a second for the libraries, in which nothing has been started yet."""
+    """Python needs a second for the libraries, in which nothing has been started yet.
+
+    Where no Python code can run at that moment, the signal itself ends the process, as quietly.
+    """
     early = up.run("up", "--data-dir", str(up.folder / "early"), "--port", str(free_port()))
     loaded = Path(f"/proc/{early.pid}/maps")
     eventually(lambda: "pydantic_core" in loaded.read_text())
     early.send_signal(signal.SIGINT)
-    assert early.wait(30) in (0, 130)
+    assert early.wait(30) in (0, 130, -signal.SIGINT)
     assert "Traceback" not in (up.folder / "printed-up").read_text()
