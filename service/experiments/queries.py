@@ -65,8 +65,8 @@ CONFUSIONS = f"""
 # The surest tenth of the judged tickets, two tenths, ...: how many of them were right.
 COVERAGE = f"""
     WITH judged AS (
-        SELECT p.llm_version_id, v.source, p.confidence, (v.label = p.label)::int AS correct,
-               row_number() OVER sure AS n, count(*) OVER (PARTITION BY p.llm_version_id, v.source) AS total,
+        SELECT p.llm_version_id, v.source, p.confidence, row_number() OVER sure AS n,
+               count(*) OVER (PARTITION BY p.llm_version_id, v.source) AS total,
                sum((v.label = p.label)::int) OVER (sure ROWS UNBOUNDED PRECEDING) AS right_so_far
         {_PREDICTIONS} JOIN {_VERDICTS} ON {_OF_THE_TEXT}
         WHERE v.source = ANY(:exhaustive) AND {_ALWAYS_ASKED}
