@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import pytest
@@ -242,12 +243,11 @@ def test_ollama_itself_takes_any_number(standin: Standin) -> None:
     """Its own queue has no bound and refuses nobody, which is why the engine counts."""
     body = json.dumps({"model": "triage-primary", "prompt": "x", "stream": False, "options": {"num_predict": 1}})
     host = standin.url.removeprefix("http://")
-    callers = [http.client.HTTPConnection(host, timeout=120) for _ in range(800)]
-    for caller in callers:
-        caller.connect()
-    for caller in callers:
-        caller.request("POST", "/api/generate", body)
-    assert {caller.getresponse().status for caller in callers} == {200}
+    with ExitStack() as opened:
+        callers = [opened.enter_context(closing(http.client.HTTPConnection(host, timeout=120))) for _ in range(800)]
+        for caller in callers:
+            caller.connect()
+        for caller in callers:
+            caller.request("POST", "/api/generate", body)
+        assert {caller.getresponse().status for caller in callers} == {200}
     assert standin.most_in_flight > 5 * standin.parallel
-    for caller in callers:
-        caller.close()
