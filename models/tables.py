@@ -274,5 +274,6 @@ class Worker(Base):
     host: Mapped[str]
     pid: Mapped[int]
     llms: Mapped[dict[str, Any]]
+    figures: Mapped[dict[str, Any]] = mapped_column(server_default=EMPTY_OBJECT, comment="counted since its start")
     started_at: Mapped[datetime] = mapped_column(server_default=NOW)
     seen_at: Mapped[datetime] = mapped_column(server_default=NOW)

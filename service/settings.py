@@ -1,4 +1,4 @@
-"""Settings: the environment (and `.env`) for what differs between machines, one triage.yaml for everything else.
+"""Settings: the environment (and `.env`) for what differs between machines, and with them the read triage.yaml.
 
 Read once at every start. A wrong or unknown setting raises ConfigError with a sentence that names it.
 """
@@ -7,19 +7,18 @@ import os
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models import yamlfile
 from models.errors import ConfigError
+from service.config import Config, read_config
 
 PREFIX = "TRIAGE_"
 SECRETS = Path("/run/secrets")  # where containers find theirs: a file named after the setting, in lower case
-OLLAMA = "http://127.0.0.1:11434"
 DEMO_LLMS = Path(__file__).resolve().parent.parent / "models" / "llm" / "demo"
 
 
@@ -76,74 +75,10 @@ def _url(value: SecretStr | None, schemes: tuple[str, ...], example: str) -> Sec
     raise ValueError(f"it must be a URL like {example}")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class EngineConfig(_Strict):
-    """One way to reach language models: `llamacpp`, llama.cpp inside the worker, or `ollama`, a server at `url`."""
-
-    kind: Literal["llamacpp", "ollama"]
-    url: str = OLLAMA
-    parallel: Annotated[int, Field(ge=1, le=64)] = 4
-
-    @model_validator(mode="after")
-    def _url_of_a_server(self) -> "EngineConfig":
-        if self.kind != "ollama" and "url" in self.model_fields_set:
-            raise ValueError(f"an engine of kind {self.kind} has no url")
-        if re.fullmatch(r"https?://([\w.-]+|\[[\da-fA-F:]+\])(:\d{1,5})?/?", self.url) is None:
-            raise ValueError(f"url must be like {OLLAMA}")
-        return self
-
-
-class LlmConfig(_Strict):
-    """Weights on an engine: for llamacpp a path to a GGUF beside its card, or `demo:primary`, `demo:fallback`.
-
-    For ollama `model` is the name there, and `card` a path to the card, or one of the same two words.
-    """
-
-    engine: str
-    model: str
-    card: Annotated[str | None, Field(pattern=r"^demo:\w+$|\.json$")] = None
-
-
-class PolicyConfig(_Strict):
-    """Who is asked first, who when that one is not sure, and how the two answers become one."""
-
-    primary: str
-    fallback: str | None = None
-    escalate_below: Annotated[float, Field(ge=0, le=1)] = 0.80
-    combine: Literal["average", "replace"] = "average"
-    shadow_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
-
-
-class Config(_Strict):
-    """triage.yaml."""
-
-    taxonomy: Path = Path("taxonomy.yaml")
-    engines: dict[str, EngineConfig]
-    llms: dict[str, LlmConfig]
-    policy: PolicyConfig
-    connections: list[dict[str, Any]] = []
-
-    @model_validator(mode="after")
-    def _names_exist(self) -> "Config":
-        for name, llm in self.llms.items():
-            if llm.engine not in self.engines:
-                raise ValueError(f"llms.{name}.engine is {llm.engine!r}, which is not under engines")
-            if (self.engines[llm.engine].kind == "ollama") != (llm.card is not None):
-                raise ValueError(f"llms.{name} needs a card when its engine is an ollama, and only then")
-        for role in ("primary", "fallback"):
-            name = getattr(self.policy, role)
-            if name is not None and name not in self.llms:
-                raise ValueError(f"policy.{role} is {name!r}, which is not under llms")
-        if self.policy.primary == self.policy.fallback:
-            raise ValueError("policy.fallback must be another llm than policy.primary")
-        return self
-
-
-class Loaded(_Strict):
+class Loaded(BaseModel):
     """Everything read: settings, config, and the folder relative paths in triage.yaml start from."""
+
+    model_config = ConfigDict(frozen=True)
 
     settings: Settings
     config: Config
@@ -184,11 +119,6 @@ def load(env_file: str | None = ".env", **overrides: Any) -> Loaded:
     """Settings and triage.yaml."""
     found = settings(env_file, **overrides)
     return Loaded(settings=found, config=read_config(found.config), folder=found.config.resolve().parent)
-
-
-def read_config(path: Path) -> Config:
-    """triage.yaml; raises ConfigError naming file and key."""
-    return yamlfile.read(path, Config, hint="; run triage init or set TRIAGE_CONFIG")
 
 
 def connection_secrets() -> dict[str, str]:

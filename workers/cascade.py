@@ -7,7 +7,7 @@ from typing import Any
 
 from models.llm.answer import Answer
 from models.taxonomy import OTHER, TaxonomyField
-from service.settings import PolicyConfig
+from service.config import PolicyConfig
 
 MASS_FLOOR = 0.9  # an llm that puts less than this on the labels together did not understand the question
 SHOWN = 3

@@ -7,7 +7,7 @@ import structlog
 from models.errors import ConfigError, EngineError
 from models.llm.text import prepare
 from models.taxonomy import Taxonomy, TaxonomyField
-from service.settings import PolicyConfig
+from service.config import PolicyConfig
 from workers.cascade import EMPTY, Decision, decide, escalates
 from workers.llms import Llms, Opinion
 

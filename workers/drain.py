@@ -11,7 +11,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from models import taxonomy
 from models.db import transaction
 from models.errors import EngineDown, EngineError, TriageError, Unavailable
-from service.settings import PolicyConfig
+from service.config import PolicyConfig
 from workers.claim import Batch, Claimed, claim, give_back, renewed
 from workers.classify import FieldOutcome, classify
 from workers.llms import Llms

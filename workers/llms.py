@@ -11,7 +11,8 @@ from models.llm.answer import Answer, answer
 from models.llm.card import Card, load_card
 from models.llm.prompt import render
 from models.taxonomy import Taxonomy, TaxonomyField
-from service.settings import EngineConfig, Loaded, PolicyConfig
+from service.config import EngineConfig, PolicyConfig
+from service.settings import Loaded
 from workers.engines.base import Engine, Timings
 from workers.engines.llamacpp import LlamaCpp
 from workers.engines.ollama import Ollama

@@ -16,8 +16,9 @@ from models.errors import ConfigError
 from service import settings
 from service.cli import ticketfile
 from service.cli.common import notes, say
+from service.config import PolicyConfig
 from service.logs import configure
-from service.settings import DEMO_LLMS, Loaded, PolicyConfig
+from service.settings import DEMO_LLMS, Loaded
 
 if TYPE_CHECKING:
     from workers.llms import Llms

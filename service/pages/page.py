@@ -7,8 +7,8 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from service.config import Config
 from service.pages import shown
-from service.settings import Config
 
 HERE = Path(__file__).parent
 CONTENT_POLICY = (

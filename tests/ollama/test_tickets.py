@@ -12,7 +12,8 @@ from standin import Fault, Standin
 
 from models.db import transaction
 from models.llm.card import Card
-from service.settings import Config, Loaded
+from service.config import Config
+from service.settings import Loaded
 from workers.drain import Drain
 from workers.llms import Llms
 from workers.pins import row_id

@@ -45,7 +45,7 @@ class Weights:
         except RuntimeError as error:
             raise Refused(500, f"llama-server process has terminated: {error}") from None
         # Hundreds wait for its hundred connections: the default gives up after five seconds.
-        self.tokenizer = httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket)), timeout=None)
+        self.tokenizer = httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket)), timeout=600)
         self.server.handle_completions({"prompt": "a", "max_tokens": 1})
 
     def generate(self, request: dict[str, Any]) -> dict[str, Any]:

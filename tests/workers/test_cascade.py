@@ -7,7 +7,7 @@ import pytest
 
 from models.llm.answer import Answer
 from models.taxonomy import Label, TaxonomyField
-from service.settings import PolicyConfig
+from service.config import PolicyConfig
 from workers.cascade import average, decide, escalates
 
 FIELD = TaxonomyField(labels=(Label(id="a", automate_at=0.9), Label(id="b"), Label(id="other")))

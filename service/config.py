@@ -1,0 +1,164 @@
+"""triage.yaml: engines, llms, policy, experiments, connections. Read by settings; ConfigError names the place."""
+
+import itertools
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from models import yamlfile
+
+OLLAMA = "http://127.0.0.1:11434"
+IMPLIED = "primary-or-fallback"  # the experiment of the policy's own two llms, which needs no line
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineConfig(_Strict):
+    """One way to reach language models: `llamacpp`, llama.cpp inside the worker, or `ollama`, a server at `url`."""
+
+    kind: Literal["llamacpp", "ollama"]
+    url: str = OLLAMA
+    parallel: Annotated[int, Field(ge=1, le=64)] = 4
+
+    @model_validator(mode="after")
+    def _url_of_a_server(self) -> "EngineConfig":
+        if self.kind != "ollama" and "url" in self.model_fields_set:
+            raise ValueError(f"an engine of kind {self.kind} has no url")
+        if re.fullmatch(r"https?://([\w.-]+|\[[\da-fA-F:]+\])(:\d{1,5})?/?", self.url) is None:
+            raise ValueError(f"url must be like {OLLAMA}")
+        return self
+
+
+class LlmConfig(_Strict):
+    """Weights on an engine: for llamacpp a path to a GGUF beside its card, or `demo:primary`, `demo:fallback`.
+
+    For ollama `model` is the name there, and `card` a path to the card, or one of the same two words.
+    """
+
+    engine: str
+    model: str
+    card: Annotated[str | None, Field(pattern=r"^demo:\w+$|\.json$")] = None
+
+
+class Arm(_Strict):
+    """A policy: who is asked first, who when that one is not sure, and how the two answers become one."""
+
+    primary: str
+    fallback: str | None = None
+    escalate_below: Annotated[float, Field(ge=0, le=1)] = 0.80
+    combine: Literal["average", "replace"] = "average"
+
+    @model_validator(mode="after")
+    def _two_llms(self) -> "Arm":
+        if self.primary == self.fallback:
+            raise ValueError("fallback must be another llm than primary")
+        return self
+
+    @property
+    def llms(self) -> list[str]:
+        """The llms that this policy may ask, the primary first."""
+        return [self.primary, *([self.fallback] if self.fallback else [])]
+
+
+class PolicyConfig(Arm):
+    """The policy that serves, and for how many tickets the compared llms all answer, whoever serves."""
+
+    shadow_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class ExperimentConfig(_Strict):
+    """A comparison of two arms, for tickets received from `since` until before `until`.
+
+    shadow: both primaries answer the tickets whose coin says yes, while the policy serves. split: each ticket is served
+    by the arm that it is assigned to.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    field: str = "category"
+    mode: Literal["shadow", "split"] = "shadow"
+    a: Arm
+    b: Arm
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _arms_differ(self) -> "ExperimentConfig":
+        if self.a == self.b:
+            raise ValueError("a and b are the same policy; there is nothing to compare")
+        if self.mode == "shadow" and (self.a.fallback or self.b.fallback or self.a.primary == self.b.primary):
+            raise ValueError("mode shadow compares two llms, a primary in each arm; mode split compares policies")
+        if self.since and self.until and self.since >= self.until:
+            raise ValueError("since must lie before until")
+        return self
+
+    def overlaps(self, other: "ExperimentConfig") -> bool:
+        """Whether both would run at some moment."""
+        return not (_before(self.until, other.since) or _before(other.until, self.since))
+
+
+def _before(end: datetime | None, start: datetime | None) -> bool:
+    return end is not None and start is not None and end <= start
+
+
+class Config(_Strict):
+    """triage.yaml."""
+
+    taxonomy: Path = Path("taxonomy.yaml")
+    engines: dict[str, EngineConfig]
+    llms: dict[str, LlmConfig]
+    policy: PolicyConfig
+    experiments: list[ExperimentConfig] = []
+    connections: list[dict[str, Any]] = []
+
+    @model_validator(mode="after")
+    def _llms_have_engines(self) -> "Config":
+        for name, llm in self.llms.items():
+            if llm.engine not in self.engines:
+                raise ValueError(f"llms.{name}.engine is {llm.engine!r}, which is not under engines")
+            if (self.engines[llm.engine].kind == "ollama") != (llm.card is not None):
+                raise ValueError(f"llms.{name} needs a card when its engine is an ollama, and only then")
+        return self
+
+    @model_validator(mode="after")
+    def _arms_have_llms(self) -> "Config":
+        for place, arm in self._arms().items():
+            for role in ("primary", "fallback"):
+                name = getattr(arm, role)
+                if name is not None and name not in self.llms:
+                    raise ValueError(f"{place}.{role} is {name!r}, which is not under llms")
+        return self
+
+    @model_validator(mode="after")
+    def _one_experiment_at_a_time(self) -> "Config":
+        for one, other in itertools.combinations(self.experiments, 2):
+            if one.name == other.name:
+                raise ValueError(f"experiments has the name {one.name!r} twice")
+            if one.overlaps(other):
+                raise ValueError(f"experiments {one.name!r} and {other.name!r} overlap; give them since and until")
+        for one in self.experiments:
+            if one.name == IMPLIED:
+                raise ValueError(f"experiments has the name {IMPLIED!r}, which is that of the implied one")
+            if one.mode == "shadow" and self.policy.shadow_rate == 0:
+                raise ValueError(f"experiments {one.name!r} of mode shadow needs policy.shadow_rate above 0")
+        return self
+
+    @property
+    def asked(self) -> list[str]:
+        """Every llm that the policy or an experiment may ask, the policy's primary first."""
+        return list(dict.fromkeys(name for arm in self._arms().values() for name in arm.llms))
+
+    def _arms(self) -> dict[str, Arm]:
+        arms: dict[str, Arm] = {"policy": self.policy}
+        for one in self.experiments:
+            arms |= {f"experiments.{one.name}.a": one.a, f"experiments.{one.name}.b": one.b}
+        return arms
+
+
+def read_config(path: Path) -> Config:
+    """triage.yaml; raises ConfigError naming file and key."""
+    return yamlfile.read(path, Config, hint="; run triage init or set TRIAGE_CONFIG")

@@ -1,0 +1,78 @@
+"""Which comparison runs, and which arm a ticket belongs to. Called by intake, workers and the report. Pure."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from models.errors import NotFound
+from service.config import IMPLIED, Arm, Config, ExperimentConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A comparison of arm `a` with arm `b`. The implied one, of the policy's two llms, needs no line in triage.yaml.
+
+    `b` is None where the policy has no fallback: nothing is compared.
+    """
+
+    name: str
+    field: str
+    mode: Literal["shadow", "split"]
+    a: Arm
+    b: Arm | None
+    since: datetime | None = None
+    until: datetime | None = None
+    implied: bool = False
+
+    @property
+    def compared(self) -> list[str]:
+        """The llms that answer a ticket whose coin says yes, whoever serves."""
+        return list(dict.fromkeys(arm.primary for arm in (self.a, self.b) if arm is not None))
+
+    def arm(self, unit: str) -> Literal["a", "b"]:
+        """The arm of a unit: half of all units by SHA-256 of experiment and unit, the same for ever."""
+        digest = hashlib.sha256(f"{self.name}\n{unit}".encode("utf-8", "surrogatepass")).digest()
+        return "a" if digest[0] < 128 else "b"
+
+    def policy(self, arm: str | None) -> Arm | None:
+        """What serves tickets of this arm; None where the experiment leaves serving to the policy."""
+        return {"a": self.a, "b": self.b}.get(arm or "") if self.mode == "split" else None
+
+
+def unit(requester: str | None, external_id: str | None, ticket_id: str) -> str:
+    """What is assigned: all tickets of a requester together, else the ticket."""
+    return requester or external_id or ticket_id
+
+
+def experiments(config: Config) -> list[Experiment]:
+    """Those of triage.yaml in their order, the implied one last."""
+    return [*map(_of, config.experiments), implied(config)]
+
+
+def implied(config: Config) -> Experiment:
+    """The policy's primary against its fallback, in shadow; also what runs while no other does."""
+    policy = config.policy
+    b = Arm(primary=policy.fallback) if policy.fallback else None
+    return Experiment(IMPLIED, "category", "shadow", Arm(primary=policy.primary), b, implied=True)
+
+
+def running(config: Config, now: datetime) -> Experiment:
+    """What a ticket received `now` takes part in."""
+    for one in experiments(config):
+        if (one.since is None or one.since <= now) and (one.until is None or now < one.until):
+            return one
+    raise AssertionError("the implied experiment always runs")
+
+
+def named(config: Config, name: str | None) -> Experiment:
+    """The experiment of that name; raises NotFound."""
+    for one in experiments(config):
+        if one.name == name:
+            return one
+    raise NotFound(f"There is no experiment {name!r}; GET /v1/experiments lists them.")
+
+
+def _of(config: ExperimentConfig) -> Experiment:
+    names = ("name", "field", "mode", "a", "b", "since", "until")
+    return Experiment(**{name: getattr(config, name) for name in names})
