@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,17 +15,19 @@ from sqlalchemy import Engine, select
 from models.db import conninfo, transaction
 from models.errors import InvalidRequest, TriageError, Unavailable
 from models.tables import ApiKey
-from service.intake.door import Door
+from service.config import read_config
+from service.intake.door import GROUP_TICKETS, Door
 from service.intake.submission import Receipt, Submission
 from service.intake.ticket import TicketIn, new_ticket
 
+CONFIG = read_config(Path(__file__).resolve().parents[2] / "triage.yaml")
 Sql = Callable[..., list[Any]]
 Outcome = list[Receipt] | BaseException
 
 
 def submission(body: str, external_id: str | None = None, key: tuple[UUID, str] | None = None) -> Submission:
     raw = body.encode()
-    ticket = new_ticket(TicketIn(body=body, external_id=external_id), raw, source="test", shadow_rate=0)
+    ticket = new_ticket(TicketIn(body=body, external_id=external_id), raw, source="test", config=CONFIG)
     return Submission([ticket], *(key or (None, None)), hashlib.sha256(raw).digest())
 
 
@@ -148,6 +151,30 @@ def test_versions_of_one_ticket_in_one_group_keep_their_order(database_url: str,
     assert len({receipt.id for receipt in receipts}) == 1
     assert sql("SELECT body, run FROM tickets") == [(bodies[-1], len(bodies))]
     assert [body for (body,) in sql("SELECT body FROM revisions ORDER BY run")] == bodies[:-1]
+
+
+def test_a_closing_door_writes_and_answers_what_is_pending(database_url: str, sql: Sql) -> None:
+    """Three requests wait, too many for one group, when the process is told to stop; a fourth comes too late."""
+    size = GROUP_TICKETS * 2 // 3
+    waiting = [Submission([submission(f"{n}-{i}").tickets[0] for i in range(size)]) for n in range(3)]
+
+    async def close_on_them() -> list[Outcome]:
+        made = Door(conninfo(database_url))
+        answers = asyncio.ensure_future(all_at_once(made.commit(one) for one in waiting))
+        while not made.pending:
+            await asyncio.sleep(0)
+        closing = asyncio.ensure_future(made.close())
+        await asyncio.sleep(0)
+        assert made.pending
+        (late,) = await all_at_once([made.commit(submission("late"))])
+        await asyncio.wait_for(closing, 30)
+        return [*await answers, late]
+
+    *answered, late = asyncio.run(close_on_them())
+    assert isinstance(late, Unavailable)
+    stored = {str(id_) for (id_,) in sql("SELECT id FROM tickets")}
+    assert stored == {receipt.id for outcome in answered if isinstance(outcome, list) for receipt in outcome}
+    assert len(stored) == 3 * size
 
 
 @pytest.mark.parametrize(
