@@ -59,5 +59,8 @@ class Engine(Protocol):
         Raises EngineDown when the llm is not loaded, TicketRejected when this prompt cannot be scored, or EngineError.
         """
 
+    def open_breaker(self, llm: str) -> str | None:
+        """Why an llm that was loaded is not asked now: it failed too often in a row. None while it is asked."""
+
     def close(self) -> None:
         """Gives everything back; score then raises EngineDown until the next load."""

@@ -86,6 +86,9 @@ class LlamaCpp:
         """The prompt's token ids, exactly as score would read them."""
         return _tokenize(self._of(llm).socket, prompt, begin=True)
 
+    def open_breaker(self, llm: str) -> None:
+        """It has none: what runs in this process does not go away for a while."""
+
     def close(self) -> None:
         """Stops every server and removes the sockets."""
         with self._loading:

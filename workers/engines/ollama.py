@@ -93,6 +93,11 @@ class Ollama:
         logprobs = {code: listed[code] for code in codes if code in ready.codes and code in listed}
         return Scores(logprobs, len(logprobs) == len(set(codes)), _timings(call * 1e3, waited * 1e3, reply))
 
+    def open_breaker(self, llm: str) -> str | None:
+        """The last failure, until the llm is loaded anew or, by a call that was let through, answers again."""
+        ready = self._loaded.get(llm)
+        return None if ready is None or ready.breaker.closed else _failed(llm, ready)
+
     def close(self) -> None:
         """Lets the connections go; the models stay in Ollama."""
         with self._loading:
@@ -105,7 +110,7 @@ class Ollama:
         if ready is None:
             raise EngineDown(f"The llm {llm!r} is not loaded.")
         if ready.breaker.opened:
-            raise EngineDown(f"Ollama failed {FAILURES} times in a row for {llm}: {ready.breaker.last_failure}")
+            raise EngineDown(_failed(llm, ready))
         return ready
 
     @contextmanager
@@ -178,6 +183,10 @@ class Ollama:
                     "or give it more memory, and restart the worker."
                 )
                 raise ConfigError(self._crowded[name])
+
+
+def _failed(llm: str, ready: _Loaded) -> str:
+    return f"Ollama failed {FAILURES} times in a row for {llm}: {ready.breaker.last_failure}"
 
 
 def _as_served(card: Card, digest: str, blob: str) -> Card:
