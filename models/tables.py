@@ -22,6 +22,7 @@ NOW = text("now()")
 SEARCHED = "to_tsvector('simple'::regconfig, \"left\"(((subject || ' '::text) || body), 100000))"
 RowNumber = Annotated[int, mapped_column(BIGINT, Identity(), primary_key=True)]
 EMPTY_OBJECT = text("'{}'::jsonb")
+BULK_PRIORITY = 2  # of what comes in bulk, behind single tickets (1), so that it never delays a helpdesk
 
 
 def new_id() -> uuid.UUID:

@@ -55,6 +55,14 @@ def database_url(found: settings.Settings) -> str:
     return urls.database_url
 
 
+def redis_url(found: settings.Settings) -> str | None:
+    """The Redis of the settings, else that of a running `up`; None when neither is there."""
+    if found.redis_url is not None:
+        return found.redis_url.get_secret_value()
+    urls = embedded.running(found.data_dir)
+    return None if urls is None else urls.redis_url
+
+
 @contextmanager
 def one_transaction(url: str) -> Iterator[Session]:
     """A connection and a transaction for one command."""

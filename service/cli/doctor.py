@@ -16,9 +16,9 @@ import migrations
 from models import taxonomy
 from models.errors import TriageError
 from models.llm.card import load_card
-from service import embedded, settings
+from service import settings
 from service.cli import llm
-from service.cli.common import DataDir, Json, database_url, one_transaction, print_json, screen
+from service.cli.common import DataDir, Json, database_url, one_transaction, print_json, redis_url, screen
 from service.cli.running import local_address
 from service.helpdesks import build_all
 from service.queue import connect
@@ -118,8 +118,7 @@ def _postgres(loaded: Loaded) -> str:
 
 
 def _redis(loaded: Loaded) -> str:
-    found, urls = loaded.settings.redis_url, embedded.running(loaded.settings.data_dir)
-    url = found.get_secret_value() if found else urls.redis_url if urls else None
+    url = redis_url(loaded.settings)
     if url is None:
         raise TriageError("No embedded Redis is running: start triage up, or set TRIAGE_REDIS_URL.")
     try:
