@@ -35,6 +35,7 @@ class Drain:
 
     def __init__(self, database: Engine, llms: Llms, policy: PolicyConfig, parallel: int):
         self.database, self.llms, self.policy = database, llms, policy
+        self.figures = llms.figures
         self.pool = ThreadPoolExecutor(parallel, thread_name_prefix="classify")
         self.running = threading.Lock()
         self.rung = threading.Event()
@@ -93,7 +94,7 @@ class Drain:
             if error is None:
                 results.append(Done(ticket, future.result()))
             elif (fault := _fault(error)) is not None:
-                reject(self.database, batch.lease, ticket, fault)
+                reject(self.database, batch.lease, ticket, fault, self.figures)
             else:
                 undone.append(ticket)
                 away = away or _why(error)
@@ -106,7 +107,7 @@ class Drain:
         """Writes results; one that Postgres refuses counts against its own ticket and does not sink its neighbours."""
         for pause in range(WRITE_TRIES):
             try:
-                written = record(self.database, batch.lease, version, results)
+                written = record(self.database, batch.lease, version, results, self.figures)
             except Unavailable:
                 time.sleep(0.1 * 2**pause)
                 continue
@@ -114,6 +115,7 @@ class Drain:
                 self._record_apart(batch, version, results, type(error.orig).__name__)
                 return
             if written < len(results):
+                self.figures.lost.inc(len(results) - written)
                 log.warning("lease.lost", tickets=len(results) - written)
             return
         raise Unavailable("Postgres took none of a batch's results.")
@@ -121,7 +123,8 @@ class Drain:
     def _record_apart(self, batch: Batch, version: int, results: list[Done], error: str) -> None:
         if len(results) == 1:
             log.error("result.refused", error=error, ticket=str(results[0].ticket.id))
-            reject(self.database, batch.lease, results[0].ticket, f"Postgres refused the result ({error}).")
+            reason = f"Postgres refused the result ({error})."
+            reject(self.database, batch.lease, results[0].ticket, reason, self.figures)
             return
         middle = len(results) // 2
         self._record(batch, version, results[:middle])

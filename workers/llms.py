@@ -16,6 +16,7 @@ from service.settings import Loaded
 from workers.engines.base import Engine, Timings
 from workers.engines.llamacpp import LlamaCpp
 from workers.engines.ollama import Ollama
+from workers.figures import Figures
 from workers.pins import Pin, pin_of
 
 log = structlog.get_logger()
@@ -41,6 +42,7 @@ class Llm:
     name: str
     path: Path
     engine: Engine
+    figures: Figures
     wanted: Card | None = None
     card: Card | None = None
     error: str | None = "not loaded yet"
@@ -51,11 +53,12 @@ class Llm:
             raise EngineDown(f"The llm {self.name} is not loaded: {self.error}")
         codes = self._codes(self.card, name, labels)
         prompt = render(text, name, self.card.prompt_version)
-        scores = self.engine.score(self.name, prompt, list(codes.values()))
         fit = self.card.calibration.get(name)
         # A temperature fitted over other labels says nothing about these.
         known = fit is not None and fit.state == "fitted" and codes.keys() == self.card.codes[name].keys()
-        found = answer(scores.logprobs, codes, fit.temperature if fit is not None and known else None)
+        with self.figures.asking(self.name):
+            scores = self.engine.score(self.name, prompt, list(codes.values()))
+            found = answer(scores.logprobs, codes, fit.temperature if fit is not None and known else None)
         return Opinion(self.name, found, scores.timings, pin_of(self.card, self.engine))
 
     def lacks(self, taxonomy: Taxonomy) -> str | None:
@@ -89,8 +92,9 @@ class Llms:
             models = {n: llm.model for n, llm in wanted.items() if llm.engine == name}
             engines[name] = build(loaded.config.engines[name], models, sockets)
         self.engines = list(engines.values())
+        self.figures = Figures()
         self.parallel = max(engine.parallel for engine in self.engines)
-        self.all = {n: Llm(n, loaded.model_path(n), engines[llm.engine]) for n, llm in wanted.items()}
+        self.all = {n: Llm(n, loaded.model_path(n), engines[llm.engine], self.figures) for n, llm in wanted.items()}
 
     def load(self) -> bool:
         """Loads and warms what is missing; whether all are ready.
@@ -123,8 +127,11 @@ class Llms:
         return [pin_of(llm.card, llm.engine) for llm in self.all.values() if llm.card is not None and not llm.error]
 
     def state(self, taxonomy: Taxonomy) -> dict[str, dict[str, str | None]]:
-        """What keeps each llm from answering: it is not loaded, or was not trained on a label in force."""
-        return {name: {"error": llm.error or llm.lacks(taxonomy)} for name, llm in self.all.items()}
+        """What keeps each llm from answering: it is not loaded, was not trained on a label in force, or fails."""
+        return {
+            name: {"error": llm.error or llm.lacks(taxonomy), "breaker": llm.engine.open_breaker(name)}
+            for name, llm in self.all.items()
+        }
 
     def close(self) -> None:
         for engine in self.engines:

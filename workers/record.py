@@ -14,6 +14,7 @@ from models.db import transaction
 from models.tables import Prediction, Triage
 from workers.claim import Claimed
 from workers.classify import FieldOutcome, Said
+from workers.figures import Figures
 from workers.pins import row_id
 
 ATTEMPTS = 5
@@ -28,7 +29,8 @@ REJECT = text("""
     UPDATE tickets SET lease_id = NULL, lease_until = NULL, attempts = attempts + 1, last_error = :error,
         status = CASE WHEN attempts + 1 >= :most THEN 'failed' ELSE 'queued' END,
         due_at = now() + make_interval(secs => least(600, power(2, attempts)))
-    WHERE id = :id AND lease_id = :lease""")
+    WHERE id = :id AND lease_id = :lease
+    RETURNING id""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,11 @@ class Done:
     fields: dict[str, FieldOutcome]
 
 
-def record(engine: Engine, lease: UUID, taxonomy_version: int, results: list[Done]) -> int:
-    """Writes predictions and triages of the tickets that are still ours under this lease; how many those were."""
+def record(engine: Engine, lease: UUID, taxonomy_version: int, results: list[Done], figures: Figures) -> int:
+    """Writes predictions and triages of the tickets that are still ours under this lease; how many those were.
+
+    They are counted after the commit, so that the figures never say more than the tables.
+    """
     if not results:
         return 0
     by_id = {done.ticket.id: done for done in results}
@@ -48,13 +53,25 @@ def record(engine: Engine, lease: UUID, taxonomy_version: int, results: list[Don
         ours = session.execute(FENCE, {"ids": list(by_id), "lease": lease}).all()
         session.execute(SUPERSEDE, {"ids": [row.id for row in ours if by_id[row.id].ticket.run > 1]})
         _write(session, [(row, by_id[row.id]) for row in ours], taxonomy_version)
+    for row in ours:
+        _count(figures, row, by_id[row.id])
     return len(ours)
 
 
-def reject(engine: Engine, lease: UUID, ticket: Claimed, error: str) -> None:
+def reject(engine: Engine, lease: UUID, ticket: Claimed, error: str, figures: Figures) -> None:
     """Counts an attempt against a ticket of ours; at the limit it is `failed`, else it is due again later."""
     with transaction(engine) as session:
-        session.execute(REJECT, {"id": ticket.id, "lease": lease, "error": error, "most": ATTEMPTS})
+        given = {"id": ticket.id, "lease": lease, "error": error, "most": ATTEMPTS}
+        ours = session.execute(REJECT, given).all()
+    figures.refused.inc(len(ours))
+
+
+def _count(figures: Figures, row: Row[Any], done: Done) -> None:
+    figures.labelled(row.wait_ms, row.time_to_label_ms)
+    for name, outcome in done.fields.items():
+        figures.decisions.labels(name, outcome.decision.action).inc()
+        for said in outcome.said:
+            figures.answered(said.opinion.llm, said.role, said.reason, said.opinion.timings)
 
 
 def _write(session: Session, ours: list[tuple[Row[Any], Done]], taxonomy_version: int) -> None:

@@ -44,6 +44,8 @@ class Runtime:
         self.drain = Drain(self.database, self.llms, loaded.config.policy, self.llms.parallel)
         self.stopped = threading.Event()
         self.all_ready = False
+        # A count must not be overwritten by an older one: it would look like a new start.
+        self.beating = threading.Lock()
         # Two threads, because a look may drain for hours, and a worker that works must not seem dead.
         self.threads = [
             threading.Thread(target=self._again, args=(what, pause), name=what.__name__, daemon=True)
@@ -97,13 +99,14 @@ class Runtime:
         self.work()
 
     def beat(self) -> None:
-        """Writes that this worker lives and which llms it has, and clears away what has expired."""
-        with transaction(self.database) as session:
+        """Writes that this worker lives, how its llms are and what it has counted; clears away what has expired."""
+        with self.beating, transaction(self.database) as session:
             for pin in self.llms.pins():
                 row_id(session, pin)
             state = self.llms.state(taxonomy.active(session)[1])
-            values = {"id": self.id, "host": socket.gethostname(), "pid": os.getpid(), "llms": state}
-            seen = {"llms": state, "seen_at": NOW}
+            told = {"llms": state, "figures": self.llms.figures.dump()}
+            values = {"id": self.id, "host": socket.gethostname(), "pid": os.getpid(), **told}
+            seen = {**told, "seen_at": NOW}
             session.execute(insert(Worker).values(values).on_conflict_do_update(index_elements=["id"], set_=seen))
             session.execute(delete(Worker).where(FORGET))
             session.execute(OLD_KEYS)

@@ -1,5 +1,7 @@
 """Is the process up, is the service ready, what does the API take: for people, load balancers and `up`."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from redis import RedisError
@@ -11,9 +13,9 @@ from models.errors import Unavailable
 from models.tables import Worker
 from service.auth import AnyCaller
 from service.queue import connect
+from service.tickets.backlog import LIVE
 
 router = APIRouter(tags=["health"])
-FRESH = text("workers.seen_at > now() - interval '15 seconds'")
 
 
 @router.get("/healthz")
@@ -59,13 +61,19 @@ def _schema(session: Session) -> str | None:
 
 def _workers(session: Session) -> list[str]:
     """One sentence for each thing that keeps tickets from being classified now."""
-    workers = session.scalars(select(Worker).where(FRESH)).all()
+    workers = session.scalars(select(Worker.llms).where(LIVE)).all()
     if not workers:
         return ["No worker is running: tickets are taken and wait."]
-    problems: set[str] = {
-        f"The llm {name} is not loaded: {llm['error']}" for w in workers for name, llm in w.llms.items() if llm["error"]
-    }
+    problems = {problem for llms in workers for name, llm in llms.items() if (problem := _problem(name, llm))}
     return sorted(problems)
+
+
+def _problem(name: str, llm: dict[str, Any]) -> str | None:
+    if llm["error"]:
+        return f"The llm {name} is not loaded: {llm['error']}"
+    if llm.get("breaker"):
+        return f"The llm {name} is not asked at the moment: {llm['breaker']} Tickets wait, or are decided without it."
+    return None
 
 
 def _redis_answers(url: str) -> bool:

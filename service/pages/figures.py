@@ -4,21 +4,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import RowMapping, select, text
 from sqlalchemy.orm import Session
 
 from models import metrics
+from models.tables import Worker
 from service.experiments.report import EXHAUSTIVE
+from service.tickets.backlog import LIVE, backlog
 
 WINDOWS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 SPANS = {"24h": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 MOST = 5
 
-QUEUE = text("""
-    SELECT count(*) FILTER (WHERE status = 'queued') AS waiting, count(*) FILTER (WHERE status = 'working') AS working,
-           EXTRACT(epoch FROM now() - min(queued_at) FILTER (WHERE status = 'queued'))::float AS oldest_s
-    FROM tickets WHERE status IN ('queued', 'working')""")
-WORKERS = text("SELECT llms FROM workers WHERE seen_at > now() - interval '15 seconds'")
 STATUSES = text("""
     SELECT count(*) AS received, count(*) FILTER (WHERE status = 'done') AS done,
            count(*) FILTER (WHERE status = 'failed') AS failed,
@@ -67,13 +64,13 @@ class Home:
     looked_at: int
 
 
-def read(session: Session, window: str, field: str) -> Home:
-    """The figures of one window of WINDOWS for one field of the vocabulary."""
+def read(session: Session, window: str, field: str, limit: int) -> Home:
+    """The figures of one window of WINDOWS for one field; the queue is counted up to its limit."""
     given = {"span": SPANS[window], "field": field, "most": MOST}
     judged = session.execute(JUDGED, given).mappings().all()
     return Home(
-        queue=dict(session.execute(QUEUE).mappings().one()),
-        workers=list(session.scalars(WORKERS)),
+        queue=backlog(session, limit),
+        workers=list(session.scalars(select(Worker.llms).where(LIVE))),
         statuses=session.execute(STATUSES, given).mappings().one(),
         queues=list(session.execute(QUEUES, given).mappings()),
         failed=list(session.execute(FAILED, given).mappings()),

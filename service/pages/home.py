@@ -30,7 +30,7 @@ def show_home(request: Request, caller: TicketReader, window: Window = "24h") ->
     with transaction(request.app.state.engine) as session:
         _, vocabulary = taxonomy.active(session)
         field = FIELD if FIELD in vocabulary.fields_ else next(iter(vocabulary.fields_))
-        found = figures.read(session, window, field)
+        found = figures.read(session, window, field, request.app.state.loaded.settings.queue_limit)
     on, sentence = state.sentence(found.queue, found.workers)
     since = datetime.now(UTC) - figures.SPANS[window]
     values: dict[str, Any] = {"on": on, "sentence": sentence, "field": field, "titles": titles(vocabulary, field)}

@@ -9,16 +9,23 @@ from service.pages.shown import duration
 def sentence(queue: Mapping[str, Any], workers: list[dict[str, Any]]) -> tuple[bool, str]:
     """Whether tickets are being classified, and why one may think so; `workers`: what live ones say of their llms."""
     waiting, working, oldest_s = queue["waiting"], queue["working"], queue["oldest_s"]
-    missing = {name: llm["error"] for llms in workers for name, llm in llms.items() if llm.get("error")}
+    lacks = sorted({lack for llms in workers for name, llm in llms.items() if (lack := _lack(name, llm))})
     if not workers:
         return False, f"No: no worker is running. Tickets are taken; {_waiting(waiting, oldest_s)}."
-    if missing:
-        lacks = "; ".join(f"{name} is not loaded ({error})" for name, error in sorted(missing.items()))
-        return False, f"Not fully: {lacks}. {_waiting(waiting, oldest_s).capitalize()}."
+    if lacks:
+        return False, f"Not fully: {'; '.join(lacks)}. {_waiting(waiting, oldest_s).capitalize()}."
     names = sorted({name for llms in workers for name in llms})
     count = "1 worker" if len(workers) == 1 else f"{len(workers)} workers"
     busy = f", {working:,} being read" if working else ""
     return True, f"Yes: {count} with {_and(names)} ready, {_waiting(waiting, oldest_s)}{busy}."
+
+
+def _lack(name: str, llm: dict[str, Any]) -> str | None:
+    if llm.get("error"):
+        return f"{name} is not loaded ({llm['error']})"
+    if llm.get("breaker"):
+        return f"{name} is not asked for now ({llm['breaker']})"
+    return None
 
 
 def _waiting(waiting: int, oldest_s: float | None) -> str:

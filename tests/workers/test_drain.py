@@ -10,6 +10,7 @@ from models.db import transaction
 from models.errors import EngineDown, EngineError, TicketRejected, Unavailable
 from workers.claim import claim
 from workers.classify import classify
+from workers.figures import Figures
 from workers.llms import Llm
 from workers.record import ATTEMPTS, Done, record
 
@@ -147,9 +148,9 @@ def test_a_lost_lease_writes_nothing(client, drain, sql, database, llms, loaded)
     sql("UPDATE tickets SET lease_until = now() - interval '1 second' WHERE id <> %s", results[0].ticket.id)
     drain.run()  # another worker takes the three
     assert counts(sql) == [6, 3]
-    assert record(database, batch.lease, version, results) == 1
+    assert record(database, batch.lease, version, results, Figures()) == 1
     assert counts(sql) == [8, 4]
-    assert record(database, batch.lease, version, results) == 0
+    assert record(database, batch.lease, version, results, Figures()) == 0
     assert counts(sql) == [8, 4]
 
 
@@ -162,7 +163,7 @@ def test_new_content_while_a_ticket_is_scored_wins(client, drain, sql, database,
         version, vocabulary = taxonomy.active(session)
     (ticket,) = batch.tickets
     result = Done(ticket, classify(llms, loaded.config.policy, vocabulary, "", ticket.body, shadow=True))
-    assert record(database, batch.lease, version, [result]) == 0
+    assert record(database, batch.lease, version, [result], Figures()) == 0
     drain.run()
     assert sql("SELECT run, label FROM triages") == [(2, "top_up")]
 
