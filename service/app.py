@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from models.db import conninfo, make_engine
 from models.errors import ConfigError
-from service.api import catalog, health, metrics, problems, reports, runs, tickets, tickets_in, verdicts
+from service.api import catalog, experiments, health, metrics, problems, reports, runs, tickets, tickets_in, verdicts
 from service.api.hosts import KnownHosts
 from service.auth import Keys
 from service.helpdesks import build_all
@@ -47,7 +47,7 @@ def create_app(loaded: Loaded, schema: Schema) -> FastAPI:
     app.state.connections = build_all(loaded.config.connections, connection_secrets())
     app.state.bell = Bell(redis.get_secret_value())
     problems.register(app)
-    for room in (tickets_in, tickets, runs, verdicts, catalog, reports, health, metrics):
+    for room in (tickets_in, tickets, runs, verdicts, catalog, experiments, reports, health, metrics):
         app.include_router(room.router)
     site.register(app)
     app.add_middleware(KnownHosts, settings=loaded.settings)

@@ -132,7 +132,7 @@ def client(loaded: Loaded, new_key: Callable[..., str]) -> Iterator[httpx.Client
 def llms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llms]:
     """The two real tiny llms, loaded once."""
     found = settings.load(config=ROOT / "triage.yaml")
-    made = Llms(found, found.config.policy, tmp_path_factory.mktemp("llm"))
+    made = Llms(found, found.config.asked, tmp_path_factory.mktemp("llm"))
     assert made.load(), [llm.error for llm in made.all.values()]
     yield made
     made.close()
@@ -141,6 +141,6 @@ def llms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llms]:
 @pytest.fixture
 def drain(database: Engine, llms: Llms, loaded: Loaded) -> Iterator[Drain]:
     """A worker's drain over the test's database."""
-    made = Drain(database, llms, loaded.config.policy, 4)
+    made = Drain(database, llms, loaded.config, 4)
     yield made
     made.pool.shutdown()

@@ -4,12 +4,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 
 import migrations
 from service.app import Schema, server
+from service.config import Config
 from service.settings import Loaded
+
+
+def with_policy(config: Config, **changes: Any) -> Config:
+    """The configuration with another policy."""
+    return config.model_copy(update={"policy": config.policy.model_copy(update=changes)})
 
 
 @contextmanager

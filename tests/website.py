@@ -83,7 +83,7 @@ def configured(database: Engine, redis_url: str, data_dir: Path, **more: str) ->
 
 @contextmanager
 def opened(loaded: Loaded, database: Engine, llms: Llms) -> Iterator[Site]:
-    drain = Drain(database, llms, loaded.config.policy, 4)
+    drain = Drain(database, llms, loaded.config, 4)
     with serving(loaded) as api:
         made = Site(api, loaded, database, drain)
         api.headers["Authorization"] = f"Bearer {made.key('admin')}"

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from models.llm.answer import Answer
 from models.taxonomy import OTHER, TaxonomyField
-from service.config import PolicyConfig
+from service.config import Arm
 
 MASS_FLOOR = 0.9  # an llm that puts less than this on the labels together did not understand the question
 SHOWN = 3
@@ -31,12 +31,12 @@ EMPTY = Decision(None, None, False, "rule", [], "review", "empty", [])
 """Nothing was left of the text after cleaning."""
 
 
-def escalates(primary: Answer, policy: PolicyConfig) -> bool:
+def escalates(primary: Answer, policy: Arm) -> bool:
     """Whether the fallback is asked because the primary is not sure enough."""
     return policy.fallback is not None and primary.confidence < policy.escalate_below
 
 
-def decide(primary: Answer, fallback: Answer | None, policy: PolicyConfig, field: TaxonomyField) -> Decision:
+def decide(primary: Answer, fallback: Answer | None, policy: Arm, field: TaxonomyField) -> Decision:
     """The decision from the primary's answer, and from the fallback's if the ticket was escalated and it answered.
 
     A shadow answer must not be passed. An escalated decision is uncalibrated: each llm's temperature was fitted on all
@@ -51,6 +51,15 @@ def decide(primary: Answer, fallback: Answer | None, policy: PolicyConfig, field
         reason = "escalated" if fallback is not None else "escalated_without_fallback"
     rest = [{"label": name, "confidence": scores[name]} for name in ranked[1 : 1 + SHOWN]]
     return Decision(label, confidence, calibrated, "cascade", llms, action, reason, rest)
+
+
+def stand_in(fallback: Answer, policy: Arm, field: TaxonomyField) -> Decision:
+    """The decision of a fallback that answers alone, for a primary that cannot.
+
+    Its own calibration holds: it was not asked because the ticket is hard.
+    """
+    decision = decide(fallback, None, policy.model_copy(update={"primary": policy.fallback, "fallback": None}), field)
+    return replace(decision, reason="primary_failed")
 
 
 def average(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
@@ -69,7 +78,7 @@ def average(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
     return {label: weight / total for label, weight in weights.items()}
 
 
-def _joined(primary: Answer, fallback: Answer | None, policy: PolicyConfig) -> tuple[Mapping[str, float], list[str]]:
+def _joined(primary: Answer, fallback: Answer | None, policy: Arm) -> tuple[Mapping[str, float], list[str]]:
     if fallback is None or policy.fallback is None:
         return primary.scores, [policy.primary]
     listed = not (primary.complete and fallback.complete) or primary.scores.keys() == fallback.scores.keys()
@@ -79,7 +88,7 @@ def _joined(primary: Answer, fallback: Answer | None, policy: PolicyConfig) -> t
 
 
 def _action(
-    label: str, confidence: float, calibrated: bool, mass: float, policy: PolicyConfig, field: TaxonomyField
+    label: str, confidence: float, calibrated: bool, mass: float, policy: Arm, field: TaxonomyField
 ) -> tuple[str, str]:
     """Review what is not known well; automate only what the label allows; suggest the rest."""
     if not calibrated:

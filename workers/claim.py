@@ -38,7 +38,7 @@ CLAIM = """
         claimed_at = clock_timestamp()
     WHERE id = ANY(ARRAY(SELECT id FROM tickets WHERE status = 'queued' AND due_at <= now() AND {which}
                          ORDER BY priority, due_at LIMIT :most FOR UPDATE SKIP LOCKED))
-    RETURNING id, run, subject, body, shadow, attempts"""
+    RETURNING id, run, subject, body, shadow, experiment, arm, attempts"""
 CLAIM_SUSPECT = text(CLAIM.format(which="lost_leases > 0"))
 CLAIM_BATCH = text(CLAIM.format(which="lost_leases = 0"))
 RENEW = text("UPDATE tickets SET lease_until = now() + CAST(:span AS interval) WHERE lease_id = :lease")
@@ -57,6 +57,8 @@ class Claimed:
     subject: str
     body: str
     shadow: bool
+    experiment: str | None
+    arm: str | None
     attempts: int
 
 

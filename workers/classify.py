@@ -1,22 +1,29 @@
 """From a ticket's text to its outcome, field by field. Used by drain and the command line."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
 from models.errors import ConfigError, EngineError
+from models.llm.answer import Answer
 from models.llm.text import prepare
 from models.taxonomy import Taxonomy, TaxonomyField
-from service.config import PolicyConfig
-from workers.cascade import EMPTY, Decision, decide, escalates
+from service.config import Arm
+from workers.cascade import EMPTY, Decision, decide, escalates, stand_in
 from workers.llms import Llms, Opinion
 
 log = structlog.get_logger()
+SILENT = (EngineError, ConfigError)
+"""What an llm raises that cannot answer, for a reason that another llm need not share."""
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One opinion and the part it plays. `reason` says why this llm was asked at all."""
+    """One opinion, the part it plays, and why this llm was asked: assigned, shadow, escalated or failure.
+
+    Only `assigned` and `shadow` say nothing about the ticket's text, so only these may be compared.
+    """
 
     opinion: Opinion
     role: str
@@ -32,32 +39,82 @@ class FieldOutcome:
 
 
 def classify(
-    llms: Llms, policy: PolicyConfig, taxonomy: Taxonomy, subject: str, body: str, *, shadow: bool
+    policy: Arm,
+    llms: Llms,
+    taxonomy: Taxonomy,
+    subject: str,
+    body: str,
+    shadow: Sequence[str] = (),
+    *,
+    reason: str = "assigned",
 ) -> dict[str, FieldOutcome]:
-    """Every field of a ticket decided; raises what the primary raises, while a silent fallback shows in the reason."""
+    """Every field of a ticket decided. The llms in `shadow` give an opinion in any case.
+
+    `reason` is why the primary is asked. Raises what it raises, when no fallback can stand in for it.
+    """
     text = prepare(subject, body).text
     if not text:
         return {name: FieldOutcome(EMPTY) for name in taxonomy.fields_}
-    return {name: _field(llms, policy, text, name, f, shadow) for name, f in taxonomy.fields_.items()}
+    return {
+        name: _Question(llms, policy, shadow, text, name, f).decided(reason) for name, f in taxonomy.fields_.items()
+    }
 
 
-def _field(llms: Llms, policy: PolicyConfig, text: str, name: str, labels: TaxonomyField, shadow: bool) -> FieldOutcome:
-    primary = llms.all[policy.primary].ask(text, name, labels)
-    said = [Said(primary, "primary", "assigned")]
-    hard = escalates(primary.answer, policy)
-    second = _second(llms, policy, text, name, labels) if hard or shadow else None
-    if second is not None:
-        said.append(Said(second, "fallback", "escalated") if hard else Said(second, "shadow", "shadow"))
-    fallback = second.answer if second is not None and hard else None
-    return FieldOutcome(decide(primary.answer, fallback, policy, labels), said)
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One field of one ticket, and who may be asked about it."""
 
+    llms: Llms
+    policy: Arm
+    shadow: Sequence[str]
+    text: str
+    name: str
+    labels: TaxonomyField
+    asked: set[str] = field(default_factory=set)
 
-def _second(llms: Llms, policy: PolicyConfig, text: str, name: str, labels: TaxonomyField) -> Opinion | None:
-    """The fallback's opinion; None when there is no fallback or it cannot answer, which must not cost the ticket."""
-    if policy.fallback is None:
-        return None
-    try:
-        return llms.all[policy.fallback].ask(text, name, labels)
-    except (EngineError, ConfigError) as error:
-        log.warning("fallback.silent", kind=type(error).__name__)
-        return None
+    def decided(self, reason: str) -> FieldOutcome:
+        try:
+            primary = self._ask(self.policy.primary)
+        except SILENT as error:
+            return self._without_primary(error)
+        said = [Said(primary, "primary", self._why(self.policy.primary, reason))]
+        fallback = self._fallback(said, "escalated") if escalates(primary.answer, self.policy) else None
+        return FieldOutcome(decide(primary.answer, fallback, self.policy, self.labels), said + self._shadows())
+
+    def _without_primary(self, error: Exception) -> FieldOutcome:
+        """The fallback alone decides, so that one llm's absence does not stop the queue."""
+        said: list[Said] = []
+        fallback = self._fallback(said, "failure")
+        if fallback is None:
+            raise error
+        return FieldOutcome(stand_in(fallback, self.policy, self.labels), said + self._shadows())
+
+    def _fallback(self, said: list[Said], reason: str) -> Answer | None:
+        """The fallback's answer, noted in `said`."""
+        name = self.policy.fallback
+        opinion = None if name is None else self._try(name)
+        if name is None or opinion is None:
+            return None
+        said.append(Said(opinion, "fallback", self._why(name, reason)))
+        return opinion.answer
+
+    def _why(self, llm: str, reason: str) -> str:
+        """An answer that the coin asked for is a shadow, also where it was needed besides."""
+        return "shadow" if llm in self.shadow and reason != "assigned" else reason
+
+    def _shadows(self) -> list[Said]:
+        """Opinions that the decision does not look at, of those that were not asked yet."""
+        opinions = (self._try(name) for name in self.shadow if name not in self.asked)
+        return [Said(opinion, "shadow", "shadow") for opinion in opinions if opinion is not None]
+
+    def _ask(self, llm: str) -> Opinion:
+        self.asked.add(llm)
+        return self.llms.all[llm].ask(self.text, self.name, self.labels)
+
+    def _try(self, llm: str) -> Opinion | None:
+        """The opinion of an llm whose silence must not cost the ticket."""
+        try:
+            return self._ask(llm)
+        except SILENT as error:
+            log.warning("llm.silent", llm=llm, kind=type(error).__name__)
+            return None

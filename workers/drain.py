@@ -11,9 +11,9 @@ from sqlalchemy.exc import DataError, IntegrityError
 from models import taxonomy
 from models.db import transaction
 from models.errors import EngineDown, EngineError, TriageError, Unavailable
-from service.config import PolicyConfig
+from service.config import Config
+from workers.arms import Served, serve
 from workers.claim import Batch, Claimed, claim, give_back, renewed
-from workers.classify import FieldOutcome, classify
 from workers.llms import Llms
 from workers.record import Done, record, reject
 
@@ -23,7 +23,7 @@ FINISH_S = 10.0
 PAUSE_S = 5.0  # how long tickets rest when an engine is away
 WRITE_TRIES = 5
 
-Scoring = dict["Future[dict[str, FieldOutcome]]", Claimed]
+Scoring = dict["Future[Served]", Claimed]
 
 
 class Stopped(TriageError):
@@ -33,8 +33,8 @@ class Stopped(TriageError):
 class Drain:
     """One drain at a time in a process; `parallel` tickets are in the engine's hands at once."""
 
-    def __init__(self, database: Engine, llms: Llms, policy: PolicyConfig, parallel: int):
-        self.database, self.llms, self.policy = database, llms, policy
+    def __init__(self, database: Engine, llms: Llms, config: Config, parallel: int):
+        self.database, self.llms, self.config = database, llms, config
         self.figures = llms.figures
         self.pool = ThreadPoolExecutor(parallel, thread_name_prefix="classify")
         self.running = threading.Lock()
@@ -70,10 +70,10 @@ class Drain:
             self._wait(futures)
             return self._settle(batch, version, futures)
 
-    def _score(self, vocabulary: taxonomy.Taxonomy, ticket: Claimed) -> dict[str, FieldOutcome]:
+    def _score(self, vocabulary: taxonomy.Taxonomy, ticket: Claimed) -> Served:
         if self.stopping.is_set():
             raise Stopped("the worker is stopping")
-        return classify(self.llms, self.policy, vocabulary, ticket.subject, ticket.body, shadow=ticket.shadow)
+        return serve(self.llms, self.config, vocabulary, ticket)
 
     def _wait(self, futures: Scoring) -> None:
         """Until all are scored, or for FINISH_S after the worker was told to stop."""

@@ -11,7 +11,7 @@ from models.llm.answer import Answer, answer
 from models.llm.card import Card, load_card
 from models.llm.prompt import render
 from models.taxonomy import Taxonomy, TaxonomyField
-from service.config import EngineConfig, PolicyConfig
+from service.config import EngineConfig
 from service.settings import Loaded
 from workers.engines.base import Engine, Timings
 from workers.engines.llamacpp import LlamaCpp
@@ -83,10 +83,10 @@ class Llm:
 
 
 class Llms:
-    """All llms of the policy, each behind its engine; `load` may be called again and again until all are there."""
+    """The llms of these names, each behind its engine; `load` may be called again and again until all are there."""
 
-    def __init__(self, loaded: Loaded, policy: PolicyConfig, sockets: Path):
-        wanted = {n: loaded.config.llms[n] for n in (policy.primary, policy.fallback) if n is not None}
+    def __init__(self, loaded: Loaded, names: list[str], sockets: Path):
+        wanted = {name: loaded.config.llms[name] for name in names}
         engines: dict[str, Engine] = {}
         for name in {llm.engine for llm in wanted.values()}:
             models = {n: llm.model for n, llm in wanted.items() if llm.engine == name}
@@ -119,8 +119,8 @@ class Llms:
         llm.card = llm.engine.load(llm.wanted)
 
     def ready(self) -> bool:
-        """Whether any ticket can be classified now: the primary, first of all, is loaded."""
-        return next(iter(self.all.values())).error is None
+        """Whether any ticket can be classified now."""
+        return any(llm.error is None for llm in self.all.values())
 
     def pins(self) -> list[Pin]:
         """What is loaded now."""

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from models.db import transaction
 from models.tables import Prediction, Triage
+from workers.arms import Served
 from workers.claim import Claimed
 from workers.classify import FieldOutcome, Said
 from workers.figures import Figures
@@ -38,7 +39,7 @@ class Done:
     """A ticket with its outcome, field by field."""
 
     ticket: Claimed
-    fields: dict[str, FieldOutcome]
+    served: Served
 
 
 def record(engine: Engine, lease: UUID, taxonomy_version: int, results: list[Done], figures: Figures) -> int:
@@ -68,23 +69,25 @@ def reject(engine: Engine, lease: UUID, ticket: Claimed, error: str, figures: Fi
 
 def _count(figures: Figures, row: Row[Any], done: Done) -> None:
     figures.labelled(row.wait_ms, row.time_to_label_ms)
-    for name, outcome in done.fields.items():
+    for name, outcome in done.served.fields.items():
         figures.decisions.labels(name, outcome.decision.action).inc()
         for said in outcome.said:
             figures.answered(said.opinion.llm, said.role, said.reason, said.opinion.timings)
 
 
 def _write(session: Session, ours: list[tuple[Row[Any], Done]], taxonomy_version: int) -> None:
-    said = [(done, name, said) for _, done in ours for name, outcome in done.fields.items() for said in outcome.said]
+    said = [
+        (done, name, said) for _, done in ours for name, outcome in done.served.fields.items() for said in outcome.said
+    ]
     pins = {pin: row_id(session, pin) for pin in dict.fromkeys(one.opinion.pin for _, _, one in said)}
     predictions = [
         _key(done.ticket, name, taxonomy_version) | _prediction(one) | {"llm_version_id": pins[one.opinion.pin]}
         for done, name, one in said
     ]
     triages = [
-        _key(done.ticket, name, taxonomy_version) | _triage(row, outcome)
+        _key(done.ticket, name, taxonomy_version) | _triage(row, outcome) | {"served_arm": done.served.arm}
         for row, done in ours
-        for name, outcome in done.fields.items()
+        for name, outcome in done.served.fields.items()
     ]
     for table, rows in ((Prediction, predictions), (Triage, triages)):
         if rows:

@@ -40,8 +40,8 @@ class Runtime:
             raise ConfigError("Set TRIAGE_DATABASE_URL and TRIAGE_REDIS_URL, or run everything at once with triage up.")
         self.id = new_id()
         self.database = make_engine(url.get_secret_value())
-        self.llms = Llms(loaded, loaded.config.policy, sockets)
-        self.drain = Drain(self.database, self.llms, loaded.config.policy, self.llms.parallel)
+        self.llms = Llms(loaded, loaded.config.asked, sockets)
+        self.drain = Drain(self.database, self.llms, loaded.config, self.llms.parallel)
         self.stopped = threading.Event()
         self.all_ready = False
         # A count must not be overwritten by an older one: it would look like a new start.
@@ -58,7 +58,7 @@ class Runtime:
             thread.start()
 
     def work(self) -> None:
-        """Drains, if the primary is there to be asked."""
+        """Drains, if there is an llm to be asked."""
         if self.llms.ready():
             self.drain.run()
 

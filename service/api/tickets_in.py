@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from models.errors import InvalidRequest, TooLarge, TriageError
 from service.api.body import json_body
 from service.auth import Caller, TicketWriter
+from service.config import Config
 from service.helpdesks.base import Correction, Ignored, Incoming, refuse
 from service.intake.reading import parse_json, read_body
 from service.intake.submission import NewTicket, Receipt, Submission
@@ -81,16 +82,16 @@ async def post_hook(request: Request, connection: str) -> Response:
         return JSONResponse({"status": "ignored", "reason": event.reason})
     if isinstance(event, Correction):
         return JSONResponse({"status": "ignored", "reason": "corrections from helpdesks are not read yet"})
-    ticket = _from_helpdesk(event, raw, connection, state.loaded.config.policy.shadow_rate)
+    ticket = _from_helpdesk(event, raw, connection, state.loaded.config)
     (receipt,) = await _commit(request, Submission([ticket]))
     return JSONResponse(_accepted(receipt))
 
 
-def _from_helpdesk(event: Incoming, raw: bytes, connection: str, shadow_rate: float) -> NewTicket:
+def _from_helpdesk(event: Incoming, raw: bytes, connection: str, config: Config) -> NewTicket:
     given = {name: value for name, value in vars(event).items() if value not in (None, {})}
     if event.created_at is not None:
         given["created_at"] = event.created_at.isoformat()
-    return new_ticket(validate(given), raw, source=connection, shadow_rate=shadow_rate)
+    return new_ticket(validate(given), raw, source=connection, config=config)
 
 
 async def _commit(request: Request, submission: Submission) -> list[Receipt]:
@@ -127,8 +128,8 @@ def _admit_item(request: Request, caller: Caller, item: Any) -> NewTicket | dict
 def _admit(request: Request, caller: Caller, value: Any, raw: bytes, priority: int = 1) -> NewTicket:
     ticket = validate(value)
     source = source_of(ticket, caller.source)
-    rate = request.app.state.loaded.config.policy.shadow_rate
-    return new_ticket(ticket, raw, source=source, shadow_rate=rate, priority=priority)
+    config = request.app.state.loaded.config
+    return new_ticket(ticket, raw, source=source, config=config, priority=priority)
 
 
 def _accepted(receipt: Receipt) -> dict[str, Any]:

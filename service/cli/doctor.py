@@ -20,6 +20,7 @@ from service import settings
 from service.cli import llm
 from service.cli.common import DataDir, Json, database_url, one_transaction, print_json, redis_url, screen
 from service.cli.running import local_address
+from service.experiments.assignment import require_fields
 from service.helpdesks import build_all
 from service.queue import connect
 from service.settings import PREFIX, Loaded, Settings, connection_secrets
@@ -81,6 +82,7 @@ def _try(what: str, check: Callable[[Loaded], str], loaded: Loaded) -> Line:
 
 def _taxonomy(loaded: Loaded) -> str:
     found = taxonomy.load(loaded.taxonomy_path)
+    require_fields(loaded.config, found.fields_)
     for name in loaded.config.llms:
         _require_trained(name, loaded, found)
     return ", ".join(f"{name}: {len(field.labels)} labels" for name, field in found.fields_.items())

@@ -81,7 +81,7 @@ def _classified(
 
     vocabulary = taxonomy.load(loaded.taxonomy_path)
     with tempfile.TemporaryDirectory(prefix="triage-llm-") as sockets:
-        llms = Llms(loaded, policy, Path(sockets))
+        llms = Llms(loaded, policy.llms, Path(sockets))
         try:
             if not llms.load():
                 raise ConfigError("; ".join(f"{one.name}: {one.error}" for one in llms.all.values() if one.error))
@@ -101,7 +101,7 @@ def _in_order(
         waiting: deque[Future[Any]] = deque()
         for ticket in tickets:
             subject = ticket.get("subject") or ""
-            waiting.append(pool.submit(ask, llms, policy, vocabulary, subject, ticket["body"], shadow=False))
+            waiting.append(pool.submit(ask, policy, llms, vocabulary, subject, ticket["body"]))
             if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
         while waiting:

@@ -17,6 +17,7 @@ from models.tables import ApiKey
 from service import settings, supervisor
 from service.auth import Scope, create_key
 from service.cli.common import DataDir, database_url, one_transaction, say, write_private
+from service.experiments.assignment import require_fields
 from service.logs import configure
 from service.settings import Loaded
 
@@ -112,8 +113,10 @@ def prepare(loaded: Loaded, url: str) -> None:
     """Migrates, and stores a changed taxonomy as the next version."""
     say("Bringing the database schema up to date ...")
     migrations.upgrade(url)
+    vocabulary = taxonomy.load(loaded.taxonomy_path)
+    require_fields(loaded.config, vocabulary.fields_)
     with one_transaction(url) as session:
-        version, changes = taxonomy.store(session, taxonomy.load(loaded.taxonomy_path))
+        version, changes = taxonomy.store(session, vocabulary)
     if changes is not None:
         what = f": {', '.join(changes) or 'other order'}" if version > 1 else ""
         say(f"Stored {loaded.taxonomy_path.name} as taxonomy version {version}{what}.")

@@ -1,11 +1,12 @@
 """Which comparison runs, and which arm a ticket belongs to. Called by intake, workers and the report. Pure."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from models.errors import NotFound
+from models.errors import ConfigError, NotFound
 from service.config import IMPLIED, Arm, Config, ExperimentConfig
 
 
@@ -26,6 +27,11 @@ class Experiment:
     implied: bool = False
 
     @property
+    def serves(self) -> bool:
+        """Whether a ticket is served by its arm."""
+        return self.mode == "split"
+
+    @property
     def compared(self) -> list[str]:
         """The llms that answer a ticket whose coin says yes, whoever serves."""
         return list(dict.fromkeys(arm.primary for arm in (self.a, self.b) if arm is not None))
@@ -37,7 +43,7 @@ class Experiment:
 
     def policy(self, arm: str | None) -> Arm | None:
         """What serves tickets of this arm; None where the experiment leaves serving to the policy."""
-        return {"a": self.a, "b": self.b}.get(arm or "") if self.mode == "split" else None
+        return {"a": self.a, "b": self.b}.get(arm or "") if self.serves else None
 
 
 def unit(requester: str | None, external_id: str | None, ticket_id: str) -> str:
@@ -71,6 +77,20 @@ def named(config: Config, name: str | None) -> Experiment:
         if one.name == name:
             return one
     raise NotFound(f"There is no experiment {name!r}; GET /v1/experiments lists them.")
+
+
+def require_fields(config: Config, known: Collection[str]) -> None:
+    """Raises ConfigError for an experiment about a field that the taxonomy does not have."""
+    for one in config.experiments:
+        if one.field not in known:
+            raise ConfigError(
+                f"experiments.{one.name}.field is {one.field!r}, which the taxonomy does not have: {', '.join(known)}."
+            )
+
+
+def drawn(config: Config, name: str | None) -> Experiment:
+    """What a ticket took part in at intake; the implied one too where triage.yaml names it no more."""
+    return next((one for one in experiments(config) if one.name == name), implied(config))
 
 
 def _of(config: ExperimentConfig) -> Experiment:

@@ -33,6 +33,7 @@ COLUMNS = {
     "id": "uuid", "source": "text", "external_id": "text", "channel": "text", "language": "text", "requester": "text",
     "subject": "text", "body": "text", "repaired": "bool", "raw": "bytea", "content_sha256": "bytea",
     "details": "jsonb", "created_at": "timestamptz", "priority": "int", "shadow": "bool", "shadow_rate": "float8",
+    "experiment": "text", "arm": "text",
 }  # fmt: skip
 NAMES = ", ".join(COLUMNS)
 # Of several tickets with one key the first becomes the row and the others revise it, in their order.

@@ -11,7 +11,10 @@ from models.errors import TriageError
 
 @dataclass(frozen=True, slots=True)
 class NewTicket:
-    """A validated ticket, ready to be a row. `details` is JSON text; `shadow` is the coin drawn at `shadow_rate`."""
+    """A validated ticket, ready to be a row. `details` is JSON text.
+
+    `shadow` is the coin drawn at `shadow_rate`; `experiment` and `arm` are None outside the experiments of triage.yaml.
+    """
 
     id: UUID
     source: str
@@ -29,6 +32,8 @@ class NewTicket:
     priority: int
     shadow: bool
     shadow_rate: float
+    experiment: str | None
+    arm: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import random
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
@@ -12,6 +12,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Str
 
 from models.errors import InvalidRequest
 from models.tables import new_id
+from service.config import Config
+from service.experiments.assignment import running, unit
 from service.helpdesks.payload import read_time
 from service.intake.reading import BROKEN, Whole, validated
 from service.intake.submission import NewTicket
@@ -84,13 +86,15 @@ def validate(value: Any) -> TicketIn:
     return validated(TicketIn, value, "ticket")
 
 
-def new_ticket(ticket: TicketIn, raw: bytes, *, source: str, shadow_rate: float, priority: int = 1) -> NewTicket:
-    """The row of a ticket: its text repaired where Postgres could not hold it, its coin drawn here and stored."""
+def new_ticket(ticket: TicketIn, raw: bytes, *, source: str, config: Config, priority: int = 1) -> NewTicket:
+    """The row of a ticket: its text repaired where Postgres could not hold it, its coin and its arm drawn here."""
+    ticket_id, rate = new_id(), config.policy.shadow_rate
+    experiment = running(config, datetime.now(UTC))
     details = _repair_all(ticket.metadata)
     texts = {name: _repair(getattr(ticket, name)) for name in ("subject", "body", "language", "channel", "requester")}
     repaired = details != ticket.metadata or any(text != getattr(ticket, name) for name, text in texts.items())
     return NewTicket(
-        id=new_id(),
+        id=ticket_id,
         source=source,
         external_id=ticket.external_id,
         channel=texts["channel"],
@@ -104,8 +108,10 @@ def new_ticket(ticket: TicketIn, raw: bytes, *, source: str, shadow_rate: float,
         details=json.dumps(details),
         created_at=ticket.created_at,
         priority=priority,
-        shadow=random.random() < shadow_rate,
-        shadow_rate=shadow_rate,
+        shadow=random.random() < rate,
+        shadow_rate=rate,
+        experiment=None if experiment.implied else experiment.name,
+        arm=experiment.arm(unit(ticket.requester, ticket.external_id, str(ticket_id))) if experiment.serves else None,
     )
 
 

@@ -55,6 +55,4 @@ def _pasted(request: Request, caller: Caller, body: str) -> NewTicket:
     raw, limit = body.encode(), loaded.settings.max_ticket_bytes
     if len(raw) > limit:
         raise TooLarge(f"The ticket is larger than {limit} bytes.")
-    return new_ticket(
-        TicketIn(body=body), raw, source=caller.source or SOURCE, shadow_rate=loaded.config.policy.shadow_rate
-    )
+    return new_ticket(TicketIn(body=body), raw, source=caller.source or SOURCE, config=loaded.config)

@@ -36,6 +36,8 @@ def ticket_row(ticket: Ticket) -> dict[str, Any]:
         "attempts": ticket.attempts,
         "shadow": ticket.shadow,
         "shadow_rate": ticket.shadow_rate,
+        "experiment": ticket.experiment,
+        "arm": ticket.arm,
         "url": f"/v1/tickets/{ticket.id}",
     }
 
@@ -53,7 +55,8 @@ def ticket_whole(ticket: Ticket) -> dict[str, Any]:
 
 def triage(row: Triage) -> dict[str, Any]:
     """One decision."""
-    names = ("field", "label", "confidence", "calibrated", "decided_by", "llms", "action", "reason", "alternatives")
+    names = ("field", "label", "confidence", "calibrated", "decided_by", "llms", "served_arm", "action", "reason",
+             "alternatives")  # fmt: skip
     return {name: getattr(row, name) for name in (*names, "taxonomy_version", "run", "wait_ms", "time_to_label_ms")}
 
 

@@ -42,7 +42,7 @@ def test_a_worker_on_the_written_files_is_calibrated(server, folder, tmp_path):
         assert f"ran in the Ollama {server.version} at {server.url}" in sentence
         assert set(server.models) == NAMES
         loaded = settings.load(config=folder / "triage.yaml")
-        llms = Llms(loaded, loaded.config.policy, tmp_path)
+        llms = Llms(loaded, loaded.config.asked, tmp_path)
         assert llms.load()
         assert all(pin.engine == "ollama" and pin.calibration_id and pin.demo for pin in llms.pins())
         llms.close()

@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from models.db import conninfo
+from service.config import read_config
 from service.intake.door import Door
 from service.intake.submission import Submission
 from service.intake.ticket import TicketIn, new_ticket
 from workers.drain import Drain
 
+CONFIG = read_config(Path(__file__).resolve().parents[2] / "triage.yaml")
+
 
 async def post(database_url: str, bodies: list[str]) -> None:
-    tickets = [new_ticket(TicketIn(body=body), b"{}", source="test", shadow_rate=0) for body in bodies]
+    tickets = [new_ticket(TicketIn(body=body), b"{}", source="test", config=CONFIG) for body in bodies]
     door = Door(conninfo(database_url))
     await door.commit(Submission(tickets))
     await door.close()

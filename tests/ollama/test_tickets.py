@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from serving import with_policy
 from sqlalchemy import Engine
 from standin import Fault, Standin
 
@@ -33,7 +34,7 @@ def llms(standin: Standin, loaded: Loaded, tmp_path: Path) -> Iterator[Llms]:
         },
     }
     found = loaded.model_copy(update={"config": Config.model_validate(config)})
-    made = Llms(found, found.config.policy, tmp_path)
+    made = Llms(found, found.config.asked, tmp_path)
     made.engines[0]._deadline_s = 1.5  # type: ignore[attr-defined]
     assert made.load(), [llm.error for llm in made.all.values()]
     yield made
@@ -42,7 +43,7 @@ def llms(standin: Standin, loaded: Loaded, tmp_path: Path) -> Iterator[Llms]:
 
 @pytest.fixture
 def drain(database: Engine, llms: Llms, loaded: Loaded) -> Iterator[Drain]:
-    made = Drain(database, llms, loaded.config.policy.model_copy(update={"escalate_below": 1.0}), 2)
+    made = Drain(database, llms, with_policy(loaded.config, escalate_below=1.0), 2)
     yield made
     made.pool.shutdown()
 
@@ -82,7 +83,7 @@ def test_both_llms_answer(drain: Drain, sql: Sql, posted: None) -> None:
 def test_an_ollama_that_fails_costs_the_ticket_nothing(
     drain: Drain, sql: Sql, posted: None, standin: Standin, mode: str
 ) -> None:
-    standin.fault = Fault(mode, model="triage-primary")
+    standin.fault = Fault(mode)
     drain.run()
     status, attempts, error = ticket(sql)
     assert (status, attempts) == ("queued", 0)
@@ -96,7 +97,7 @@ def test_an_ollama_that_fails_costs_the_ticket_nothing(
 def test_a_model_that_is_gone_costs_the_ticket_nothing_and_says_what_to_do(
     drain: Drain, sql: Sql, posted: None, standin: Standin
 ) -> None:
-    del standin.models["triage-primary:latest"]
+    standin.models.clear()
     drain.run()
     assert ticket(sql) == (
         "queued", 0, "Ollama has no model 'triage-primary': run triage llm create or triage llm pull for it."
@@ -109,7 +110,8 @@ def test_a_loading_that_is_cut_short_costs_the_ticket_nothing(
     drain: Drain, sql: Sql, posted: None, standin: Standin
 ) -> None:
     """Ollama was restarted and a ticket comes before the next look: its deadline ends the loading; the look helps."""
-    standin.unload("triage-primary")
+    for name in ("triage-primary", "triage-fallback"):
+        standin.unload(name)
     standin.load_s = 2.5
     drain.run()
     assert ticket(sql)[:2] == ("queued", 0)
@@ -123,7 +125,7 @@ def test_a_loading_that_is_cut_short_costs_the_ticket_nothing(
 def test_an_answer_without_a_score_is_the_tickets_attempt(
     drain: Drain, sql: Sql, posted: None, standin: Standin, mode: str
 ) -> None:
-    standin.fault = Fault(mode, model="triage-primary")
+    standin.fault = Fault(mode)
     drain.run()
     assert ticket(sql) == (
         "queued", 1, "Ollama answered without log-probabilities: the first token has no text."
@@ -134,11 +136,24 @@ def test_a_prompt_that_is_too_long_is_the_tickets_attempt(
     drain: Drain, sql: Sql, posted: None, standin: Standin, card: Card
 ) -> None:
     """No prepared ticket is too long for a model made for Triage, but a model can be made with less."""
-    standin.add("triage-primary", card.path, num_ctx=256)
+    for name in ("triage-primary", "triage-fallback"):
+        standin.add(name, card.path, num_ctx=256)
     assert drain.llms.load()
     sql("UPDATE tickets SET body = repeat('qx ', 400)")
     drain.run()
     assert ticket(sql) == ("queued", 1, "The prompt has more tokens than the llm's context in Ollama holds.")
+
+
+@pytest.mark.parametrize("mode", ["stopped", "busy", "stall", "no_logprobs", "empty"])
+def test_a_fallback_stands_in_for_a_primary_that_fails(
+    drain: Drain, sql: Sql, posted: None, standin: Standin, mode: str
+) -> None:
+    sql("UPDATE tickets SET shadow = false")
+    standin.fault = Fault(mode, model="triage-primary")
+    drain.run()
+    assert ticket(sql) == ("done", 0, None)
+    assert decision(sql)[:2] == (["fallback"], "primary_failed")
+    assert sql("SELECT role, reason FROM predictions") == [("fallback", "failure")]
 
 
 @pytest.mark.parametrize("mode", ["stopped", "busy", "stall", "no_logprobs", "empty"])
@@ -164,3 +179,12 @@ def test_other_weights_are_pinned_as_themselves_and_uncalibrated(
     drain.run()
     assert sql("SELECT calibrated FROM predictions WHERE role = 'primary'") == [(False,)]
     assert sql("SELECT calibrated, action FROM triages") == [(False, "review")]
+
+
+def test_both_llms_come_back_after_ollama_was_restarted(drain: Drain, sql: Sql, posted: None, standin: Standin) -> None:
+    for name in ("triage-primary", "triage-fallback"):
+        standin.unload(name)
+    assert drain.llms.load(), [llm.error for llm in drain.llms.all.values()]
+    assert len(standin.resident) == 2
+    drain.run()
+    assert decision(sql)[:2] == (["primary", "fallback"], "escalated")

@@ -4,12 +4,13 @@ import json
 import threading
 
 import pytest
+from serving import with_policy
 
 from models import taxonomy
 from models.db import transaction
 from models.errors import EngineDown, EngineError, TicketRejected, Unavailable
+from workers.arms import serve
 from workers.claim import claim
-from workers.classify import classify
 from workers.figures import Figures
 from workers.llms import Llm
 from workers.record import ATTEMPTS, Done, record
@@ -34,7 +35,7 @@ def failing(monkeypatch):
         real = Llm.ask
 
         def ask(llm, text, field, labels):
-            if llm.name == name and word in text:
+            if name in (llm.name, "every llm") and word in text:
                 raise error
             return real(llm, text, field, labels)
 
@@ -60,7 +61,7 @@ def test_every_ticket_has_its_predictions_and_one_triage(client, drain, sql):
 def test_below_the_threshold_the_fallback_decides_too(client, drain, sql, threshold):
     post(client, [f"money {i} card top transfer" for i in range(20)])
     sql("UPDATE tickets SET shadow = true")
-    drain.policy = drain.policy.model_copy(update={"escalate_below": threshold})
+    drain.config = with_policy(drain.config, escalate_below=threshold)
     drain.run()
     rows = sql("""SELECT p.confidence, p.role, q.role, d.llms, d.calibrated, d.action FROM triages d
                   JOIN predictions p ON p.ticket_id = d.ticket_id AND p.role = 'primary'
@@ -94,7 +95,7 @@ def test_an_empty_text_is_reviewed_without_asking_an_llm(client, drain, sql, bod
 
 def test_an_engine_that_is_down_costs_no_attempt(client, drain, sql, failing):
     post(client)
-    failing("primary", "", EngineDown("away"))
+    failing("every llm", "", EngineDown("away"))
     drain.run()
     rows = sql("SELECT status, attempts, lease_id, last_error, due_at > now() FROM tickets")
     assert rows == [("queued", 0, None, "away", True)] * 4
@@ -104,7 +105,7 @@ def test_an_engine_that_is_down_costs_no_attempt(client, drain, sql, failing):
 @pytest.mark.parametrize("error", [TicketRejected("too long"), EngineError("rubbish")])
 def test_a_ticket_that_the_engine_refuses_fails_alone_after_its_attempts(client, drain, sql, failing, error):
     post(client)
-    failing("primary", "joke", error)
+    failing("every llm", "joke", error)
     for attempt in range(1, ATTEMPTS + 1):
         drain.run()
         ((status, attempts, reason),) = sql("SELECT status, attempts, last_error FROM tickets WHERE body LIKE '%%joke'")
@@ -118,7 +119,7 @@ def test_a_ticket_that_the_engine_refuses_fails_alone_after_its_attempts(client,
 @pytest.mark.parametrize("error", [EngineDown("away"), TicketRejected("too long")])
 def test_a_silent_fallback_costs_the_ticket_nothing(client, drain, sql, failing, error):
     post(client)
-    drain.policy = drain.policy.model_copy(update={"escalate_below": 1.0})
+    drain.config = with_policy(drain.config, escalate_below=1.0)
     failing("fallback", "", error)
     drain.run()
     assert sql("SELECT DISTINCT status FROM tickets") == [("done",)]
@@ -142,9 +143,7 @@ def test_a_lost_lease_writes_nothing(client, drain, sql, database, llms, loaded)
     batch = claim(database, 10)
     with transaction(database) as session:
         version, vocabulary = taxonomy.active(session)
-    results = [
-        Done(t, classify(llms, loaded.config.policy, vocabulary, t.subject, t.body, shadow=True)) for t in batch.tickets
-    ]
+    results = [Done(t, serve(llms, loaded.config, vocabulary, t)) for t in batch.tickets]
     sql("UPDATE tickets SET lease_until = now() - interval '1 second' WHERE id <> %s", results[0].ticket.id)
     drain.run()  # another worker takes the three
     assert counts(sql) == [6, 3]
@@ -162,7 +161,7 @@ def test_new_content_while_a_ticket_is_scored_wins(client, drain, sql, database,
     with transaction(database) as session:
         version, vocabulary = taxonomy.active(session)
     (ticket,) = batch.tickets
-    result = Done(ticket, classify(llms, loaded.config.policy, vocabulary, "", ticket.body, shadow=True))
+    result = Done(ticket, serve(llms, loaded.config, vocabulary, ticket))
     assert record(database, batch.lease, version, [result], Figures()) == 0
     drain.run()
     assert sql("SELECT run, label FROM triages") == [(2, "top_up")]
@@ -170,7 +169,7 @@ def test_new_content_while_a_ticket_is_scored_wins(client, drain, sql, database,
 
 def test_two_drains_share_the_queue_and_double_nothing(client, drain, sql, database, llms, loaded):
     post(client, [f"question {i} about my card" for i in range(200)])
-    other = type(drain)(database, llms, loaded.config.policy, 4)
+    other = type(drain)(database, llms, loaded.config, 4)
     threads = [threading.Thread(target=one.run) for one in (drain, other)]
     for thread in threads:
         thread.start()

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -133,13 +133,14 @@ class Ollama:
             raise ConfigError(self._crowded[card.name])
         model = self._models[card.name]
         self.version = self._server.version()
+        before = self._server.resident()
         self._server.preload(model, self._load_s)
         codes = frozenset(code for labels in card.codes.values() for code in labels.values())
         digest = self._server.digest(model)
         ready = _Loaded(card, _as_served(card, digest, self._server.blob(model)), model, digest, codes)
         self._require_tokens(ready)
         self._warm(ready)
-        self._require_room(ready)
+        self._require_room(ready, before)
         return ready
 
     def _require_tokens(self, ready: _Loaded) -> None:
@@ -166,8 +167,11 @@ class Ollama:
         with self._slot(self._load_s) as left:
             by_text(self._server.generate(token_request(ready.model, prompt), left))
 
-    def _require_room(self, ready: _Loaded) -> None:
-        """Two llms that push each other out would load anew for every ticket; so then the later one is not used."""
+    def _require_room(self, ready: _Loaded, before: Container[str]) -> None:
+        """Two llms that push each other out would load anew for every ticket; so then the later one is not used.
+
+        `before` is what was in memory when the loading began: what Ollama lost by its own restart was not pushed.
+        """
         resident = self._server.resident()
         here = resident.get(ready.digest)
         if here is None:
@@ -175,7 +179,7 @@ class Ollama:
         if here.size_vram < here.size:
             log.warning("ollama.partly_on_cpu", llm=ready.wanted.name, size=here.size, size_vram=here.size_vram)
         for other in list(self._loaded.values()):
-            if other.digest not in resident and other.wanted.name != ready.wanted.name:
+            if other.digest in before and other.digest not in resident and other.wanted.name != ready.wanted.name:
                 del self._loaded[other.wanted.name]
                 name = ready.wanted.name
                 self._crowded[name] = (

@@ -1,0 +1,30 @@
+"""GET the comparisons that triage.yaml asks for, and which of them new tickets take part in."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from models.moment import moment
+from service.auth import ReportReader
+from service.experiments import assignment
+from service.experiments.assignment import Experiment
+
+router = APIRouter(prefix="/v1", tags=["experiments"])
+
+
+@router.get("/experiments")
+def get_experiments(request: Request, caller: ReportReader) -> dict[str, Any]:
+    """In the order of triage.yaml; the implied one, the policy's primary against its fallback, comes last."""
+    config, now = request.app.state.loaded.config, datetime.now(UTC)
+    running = assignment.running(config, now).name
+    items = [shape(one) | {"running": one.name == running} for one in assignment.experiments(config)]
+    return {"items": items, "next_cursor": None}
+
+
+def shape(experiment: Experiment) -> dict[str, Any]:
+    """One experiment; each arm is the policy that it stands for."""
+    arms = {"a": experiment.a.model_dump(), "b": experiment.b and experiment.b.model_dump()}
+    window = {"since": moment(experiment.since), "until": moment(experiment.until)}
+    named = {name: getattr(experiment, name) for name in ("name", "field", "mode", "implied")}
+    return named | arms | window | {"report": f"/v1/experiments/{experiment.name}/report"}

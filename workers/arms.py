@@ -1,0 +1,37 @@
+"""Who serves a ticket: the arm it was assigned to, or the policy where that arm cannot answer. Called by drain."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from models.taxonomy import Taxonomy
+from service.config import Config
+from service.experiments import assignment
+from workers.claim import Claimed
+from workers.classify import SILENT, FieldOutcome, classify
+from workers.llms import Llms
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A ticket's outcome, field by field, and the arm that really decided; None is the policy."""
+
+    fields: dict[str, FieldOutcome]
+    arm: str | None = None
+
+
+def serve(llms: Llms, config: Config, taxonomy: Taxonomy, ticket: Claimed) -> Served:
+    """Decides a ticket as it was drawn at intake; raises what the policy's primary raises when nobody can answer."""
+    experiment = assignment.drawn(config, ticket.experiment)
+    shadow = experiment.compared if ticket.shadow else []
+    given = (llms, taxonomy, ticket.subject, ticket.body, shadow)
+    arm = experiment.policy(ticket.arm)
+    if arm is None:
+        return Served(classify(config.policy, *given))
+    try:
+        return Served(classify(arm, *given), ticket.arm)
+    except SILENT as error:
+        log.warning("arm.silent", experiment=experiment.name, arm=ticket.arm, kind=type(error).__name__)
+        return Served(classify(config.policy, *given, reason="failure"))
