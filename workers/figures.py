@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from models.errors import TriageError
+from models.errors import EngineDown, TicketRejected, TriageError
 from workers.engines.base import Timings
 
 # The demo's llms take a millisecond, one in Ollama at most its deadline of 30 s.
@@ -48,12 +48,12 @@ class Figures:
 
     @contextmanager
     def asking(self, llm: str) -> Iterator[None]:
-        """A call is in flight; one that fails is counted by its class of error."""
+        """A call is in flight; one that fails is counted: down, rejected, or failed."""
         with self.in_flight.labels(llm).track_inprogress():
             try:
                 yield
             except TriageError as error:
-                self.failures.labels(llm, type(error).__name__).inc()
+                self.failures.labels(llm, _kind(error)).inc()
                 raise
 
     def answered(self, llm: str, role: str, reason: str, timings: Timings) -> None:
@@ -80,3 +80,10 @@ class Figures:
             }
             for family in self.registry.collect()
         }
+
+
+def _kind(error: TriageError) -> str:
+    """Whose trouble it is: the engine's for now, the ticket's, or something else's."""
+    if isinstance(error, EngineDown):
+        return "down"
+    return "rejected" if isinstance(error, TicketRejected) else "failed"

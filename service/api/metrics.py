@@ -8,7 +8,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
-from sqlalchemy import RowMapping, func, literal_column, select
+from sqlalchemy import Double, RowMapping, func, literal_column, select
 from sqlalchemy.orm import Session
 
 from models.db import transaction
@@ -17,7 +17,7 @@ from service.auth import ReportReader
 from service.tickets.backlog import LIVE, backlog
 
 router = APIRouter(tags=["health"])
-AGE = literal_column("EXTRACT(epoch FROM clock_timestamp() - seen_at)::float8").label("age_s")
+AGE = literal_column("EXTRACT(epoch FROM clock_timestamp() - seen_at)::float8", Double).label("age_s")
 # A process that is started anew may have the host and number of the one before it: the id makes it another series.
 WHO = ("worker", "worker_id")
 

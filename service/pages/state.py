@@ -12,19 +12,19 @@ def sentence(queue: Mapping[str, Any], workers: list[dict[str, Any]]) -> tuple[b
     lacks = sorted({lack for llms in workers for name, llm in llms.items() if (lack := _lack(name, llm))})
     if not workers:
         return False, f"No: no worker is running. Tickets are taken; {_waiting(waiting, oldest_s)}."
+    busy = f", {working:,} being read" if working else ""
     if lacks:
-        return False, f"Not fully: {'; '.join(lacks)}. {_waiting(waiting, oldest_s).capitalize()}."
+        return False, f"Not fully: {'; '.join(lacks)}. {_waiting(waiting, oldest_s).capitalize()}{busy}."
     names = sorted({name for llms in workers for name in llms})
     count = "1 worker" if len(workers) == 1 else f"{len(workers)} workers"
-    busy = f", {working:,} being read" if working else ""
     return True, f"Yes: {count} with {_and(names)} ready, {_waiting(waiting, oldest_s)}{busy}."
 
 
 def _lack(name: str, llm: dict[str, Any]) -> str | None:
     if llm.get("error"):
-        return f"{name} is not loaded ({llm['error']})"
+        return f"{name} is not loaded ({llm['error'].rstrip('.')})"
     if llm.get("breaker"):
-        return f"{name} is not asked for now ({llm['breaker']})"
+        return f"{name} is not asked for now ({llm['breaker'].rstrip('.')})"
     return None
 
 

@@ -32,6 +32,9 @@ READY = {"primary": {"error": None}, "fallback": {"error": None}}
          "Yes: 1 worker with a ready, 1,204 tickets are waiting, the oldest for 2 hours, 8 being read."),
         ({"waiting": 2, "oldest_s": 200_000.0}, [READY, {"primary": {"error": "no file"}}], False,
          "Not fully: primary is not loaded (no file). 2 tickets are waiting, the oldest for 2 days."),
+        ({"waiting": 9, "oldest_s": 60.0, "working": 4}, [{"fallback": {"error": None, "breaker": "away."}}], False,
+         "Not fully: fallback is not asked for now (away). 9 tickets are waiting, the oldest for 60 seconds,"
+         " 4 being read."),
     ],
 )  # fmt: skip
 def test_is_it_on(queue, workers, on, words):

@@ -1,5 +1,7 @@
 """/healthz and /readyz tell the truth without a key."""
 
+import json
+
 import pytest
 from serving import serving
 
@@ -31,6 +33,14 @@ def test_a_fresh_heartbeat_makes_it_ok_and_a_stale_one_does_not_count(client, lo
         assert ready(client) == (200, "ok", "")
         sql('UPDATE workers SET llms = \'{"primary": {"error": "no file"}}\'')
         assert "primary is not loaded: no file" in ready(client)[2]
+        broken = {"primary": {"error": None, "breaker": "Ollama failed 5 times in a row for primary: away."}}
+        sql("UPDATE workers SET llms = %s", json.dumps(broken))
+        assert ready(client) == (
+            200,
+            "degraded",
+            "The llm primary is not asked at the moment: Ollama failed 5 times in a row for primary: away. "
+            "Tickets wait, or are decided without it.",
+        )
         sql("UPDATE workers SET seen_at = now() - interval '16 seconds'")
         assert "No worker" in ready(client)[2]
     finally:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine, text
 
+from service.tickets.backlog import BACKLOG
 from service.tickets.query import Filters, filtered
 
 ROWS = 100_000
@@ -115,3 +116,12 @@ def test_search_finds_words_phrases_and_exclusions(filled):
     assert count("unicorn -ticket") == 0
     assert count("card or unicorn") == ROWS
     assert count("'; DROP TABLE tickets; --") == 0
+
+
+def test_what_a_scrape_asks_about_the_queue_reads_only_the_queue(filled):
+    with filled.connect() as connection:
+        found = connection.execute(text(f"EXPLAIN (ANALYZE, FORMAT JSON) {BACKLOG}"), {"most": 1000}).scalar_one()
+    scans = [node for node in nodes(found[0]["Plan"]) if "Scan" in node["Node Type"]]
+    assert len(scans) >= 2
+    assert all("Index" in node["Node Type"] or "Bitmap" in node["Node Type"] for node in scans)
+    assert sum(node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in scans) == 0
