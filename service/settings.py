@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=1, le=65535, description="port the API listens on")
     public_url: str = Field("", description="address people reach the API under; empty: http://HOST:PORT")
     allowed_hosts: str = Field("", description="further names the API may be reached by, separated by commas")
-    api_key: SecretStr | None = Field(None, description="a key for client commands; no command uses it yet")
+    api_key: SecretStr | None = Field(None, description="the key of `triage import`; unset: DATA_DIR/key")
     max_ticket_bytes: int = Field(1 << 20, ge=1024, description="largest ticket accepted")
     max_request_bytes: int = Field(16 << 20, ge=1024, description="largest request accepted")
     queue_limit: int = Field(100_000, ge=1, description="tickets that may wait before new ones get 429")

@@ -1,4 +1,4 @@
-"""Ticket files: JSONL or CSV in, JSONL or CSV out. Used by `classify` and `demo`."""
+"""Ticket files: JSONL or CSV in, JSONL or CSV out. Used by `classify`, `import` and `demo`."""
 
 import csv
 import json
@@ -11,49 +11,59 @@ from models.errors import InvalidRequest
 from service.experiments.spreadsheet import safe
 
 FORMS = (".jsonl", ".csv")
+Line = tuple[int, dict[str, Any] | InvalidRequest]
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
     """The tickets of a file (`-` is JSONL from standard input); raises InvalidRequest naming the line that is wrong."""
+    name = "standard input" if str(path) == "-" else path.name
+    for number, found in numbered(path):
+        if isinstance(found, InvalidRequest):
+            raise InvalidRequest(f"{name}, line {number}: {found.message}")
+        yield found
+
+
+def numbered(path: Path) -> Iterator[Line]:
+    """Every line's number with its ticket, or what is wrong with it; raises InvalidRequest for the file as a whole."""
     if str(path) == "-":
-        yield from _lines(sys.stdin, "standard input")
+        yield from _lines(sys.stdin)
         return
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from _rows(file, path.name) if path.suffix == ".csv" else _lines(file, path.name)
+            yield from _rows(file) if path.suffix == ".csv" else _lines(file)
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise InvalidRequest(f"{path} is not UTF-8 text; convert it first.") from None
 
 
-def _lines(file: IO[str], name: str) -> Iterator[dict[str, Any]]:
+def _lines(file: IO[str]) -> Iterator[Line]:
     for number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError:
-            raise InvalidRequest(f"{name}, line {number}: not valid JSON.") from None
-        yield _ticket(value, f"{name}, line {number}")
+        if line.strip():
+            try:
+                yield number, _ticket(json.loads(line))
+            except (ValueError, RecursionError):
+                yield number, InvalidRequest("not valid JSON.")
 
 
-def _rows(file: IO[str], name: str) -> Iterator[dict[str, Any]]:
+def _rows(file: IO[str]) -> Iterator[Line]:
     reader = csv.DictReader(file)
-    try:
-        for row in reader:
-            yield _ticket(
-                {k: v for k, v in row.items() if k is not None and v is not None}, f"{name}, line {reader.line_num}"
-            )
-    except csv.Error as error:
-        raise InvalidRequest(f"{name}, line {reader.line_num}: {error}.") from None
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            yield reader.line_num, InvalidRequest(f"{error}.")
+            continue
+        if row is None:
+            return
+        yield reader.line_num, _ticket({k: v for k, v in row.items() if k is not None and v is not None})
 
 
-def _ticket(value: Any, place: str) -> dict[str, Any]:
+def _ticket(value: Any) -> dict[str, Any] | InvalidRequest:
     if not isinstance(value, dict) or not isinstance(value.get("body"), str):
-        raise InvalidRequest(f"{place}: a ticket is an object with a text `body` (and, if you like, id and subject).")
+        return InvalidRequest("a ticket is an object with a text `body` (and, if you like, id and subject).")
     if not isinstance(value.get("subject") or "", str):
-        raise InvalidRequest(f"{place}: `subject` must be text.")
+        return InvalidRequest("`subject` must be text.")
     return value
 
 

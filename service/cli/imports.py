@@ -1,0 +1,156 @@
+"""import: posts a file of tickets to a running service; the same again goes on where it stopped and doubles nothing."""
+
+import json as jsonlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import httpx
+import typer
+from rich.progress import Progress
+
+from models.tables import new_id
+from service import settings
+from service.cli import client as over_http
+from service.cli.client import Client, read, refusal, retry_after
+from service.cli.common import DataDir, Json, notes, print_json, say, visible
+from service.cli.importfile import Bad, ImportFile, Row, batches
+
+LOOK_S = 0.5
+SHOWN = 20
+Judged = Literal["dataset", "import"]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("import")(import_file)
+
+
+def import_file(
+    file: Annotated[Path, typer.Argument(help="JSONL or CSV with body, and if you like id, subject, label and so on")],
+    source: Annotated[str, typer.Option(help="The source of its tickets")] = "import",
+    verdicts: Annotated[
+        Judged | None, typer.Option(help="Post its labels as verdicts too; dataset: every ticket was judged")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until all are classified, and count what came of it")
+    ] = False,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Posts a file of tickets to a running service. The same file again adds nothing; bad rows stop no others."""
+    if str(file) == "-":
+        raise typer.BadParameter("it is read twice: give a file, not standard input.", param_hint="FILE")
+    given = ImportFile(file, source)
+    with Client(settings.settings(data_dir=data_dir)) as client:
+        done = Import(client, given, verdicts)
+        try:
+            done.run(wait=wait)
+        except KeyboardInterrupt:
+            say("Stopped. The same command again goes on: what is there already is not taken twice.")
+            raise
+    print_json(done.result()) if json else _show(done.result())
+    if done.bad:
+        raise typer.Exit(1)
+
+
+@dataclass
+class Import:
+    """One pass of a file through the API."""
+
+    client: Client
+    file: ImportFile
+    verdicts: Judged | None
+    run_id: str = field(default_factory=lambda: new_id().hex)
+    ids: list[str] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+    known: int = 0
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def run(self, *, wait: bool) -> None:
+        total = sum(1 for _ in self.file.rows())
+        if self.file.ignored:
+            say(f"Not posted, because tickets have no such thing: {visible(', '.join(sorted(self.file.ignored)))}.")
+        with Progress(console=notes, transient=True) as bars:
+            task = bars.add_task("Posting tickets", total=total)
+            for batch in batches(self._good()):
+                self._post(batch)
+                bars.update(task, completed=len(self.ids) + len(self.bad))
+            if wait:
+                self._wait(bars)
+
+    def _good(self) -> Iterator[Row]:
+        for row in self.file.rows():
+            if isinstance(row, Row):
+                yield row
+            else:
+                self.bad.append(row)
+
+    def _post(self, rows: list[Row]) -> None:
+        """Posts rows as one batch, or in halves where that is too much for the service or its queue."""
+        while True:
+            answer = self._send(rows)
+            if answer.status_code == 429:
+                over_http.sleep(retry_after(answer))
+            elif answer.status_code != 413 or len(rows) == 1:
+                break
+            if len(rows) > 1:
+                self._post(rows[: len(rows) // 2])
+                self._post(rows[len(rows) // 2 :])
+                return
+        self._settle(rows, answer)
+
+    def _send(self, rows: list[Row]) -> httpx.Response:
+        body = f'{{"tickets": [{", ".join(row.text for row in rows)}]}}'
+        # Another run has other keys, because the answer to a repeated key does not say what was there before.
+        key = f"import-{self.file.sha256[:16]}-{rows[0].line}-{len(rows)}-{self.run_id}"
+        return self.client.post("/v1/tickets/batch", body, **{"Idempotency-Key": key})
+
+    def _settle(self, rows: list[Row], answer: httpx.Response) -> None:
+        if answer.status_code == 413:
+            self.bad.append(Bad(rows[0].line, "it is larger than the service takes."))
+            return
+        if answer.status_code != 202:
+            raise refusal(answer)
+        for row, item in zip(rows, read(answer)["items"], strict=True):
+            if "error" in item:
+                self.bad.append(Bad(row.line, item["error"]["detail"]))
+                continue
+            self.ids.append(item["id"])
+            self.known += "duplicate" in item
+            self._judge(row, item["id"])
+
+    def _judge(self, row: Row, ticket_id: str) -> None:
+        for name, label in row.labels.items() if self.verdicts else ():
+            verdict = jsonlib.dumps({"field": name, "label": label, "source": self.verdicts})
+            answer = self.client.post(f"/v1/tickets/{ticket_id}/verdicts", verdict)
+            if answer.status_code == 422:
+                self.bad.append(Bad(row.line, f"the ticket is in, its verdict is not: {read(answer)['detail']}"))
+            elif answer.status_code not in (200, 201):
+                raise refusal(answer)
+
+    def _wait(self, bars: Progress) -> None:
+        """In the order in which they were posted, which is about that in which they are classified."""
+        for ticket_id in bars.track(self.ids, description="Classifying"):
+            while (ticket := self.client.get(f"/v1/tickets/{ticket_id}"))["status"] in ("queued", "working"):
+                over_http.sleep(LOOK_S)
+            now = [one["action"] for one in ticket["triage"] if one["run"] == ticket["run"]]
+            self.outcomes.update((ticket["status"], action) for action in now or [""])
+
+    def result(self) -> dict[str, Any]:
+        bad = [{"line": bad.line, "error": bad.why} for bad in sorted(self.bad, key=lambda bad: bad.line)]
+        found = {"tickets": len(self.ids), "known": self.known, "bad": bad}
+        outcomes = [{"status": s, "action": a or None, "n": n} for (s, a), n in sorted(self.outcomes.items())]
+        return found | ({"outcomes": outcomes} if outcomes else {})
+
+
+def _show(result: dict[str, Any]) -> None:
+    typer.echo(f"Triage has {result['tickets']:,} tickets of this file; {result['known']:,} were there already.")
+    for row in result.get("outcomes", []):
+        typer.echo(f"{row['status']}{', ' + row['action'] if row['action'] else ''}: {row['n']:,}")
+    for row in result["bad"][:SHOWN]:
+        notes.print(f"line {row['line']}: {visible(row['error'])}", style="bold red", highlight=False, soft_wrap=True)
+    if result["bad"]:
+        more = f" The first {SHOWN} are above." if len(result["bad"]) > SHOWN else ""
+        say(f"{len(result['bad']):,} rows were not taken.{more} Mend them and run the same command again.")

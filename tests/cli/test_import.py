@@ -1,0 +1,276 @@
+"""import: a file of tickets through a running API; again, interrupted or half wrong, each good row is there once."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import httpx
+import pytest
+from processes import eventually, free_port
+from serving import serving
+
+from service import settings
+from service.cli import client as over_http
+
+COUNT = "SELECT count(*) FROM tickets"
+
+
+def lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def numbered(count):
+    return lines({"body": f"question {number} about my card"} for number in range(count))
+
+
+@pytest.fixture
+def key(new_key, monkeypatch):
+    made = new_key("admin")
+    monkeypatch.setenv("TRIAGE_API_KEY", made)
+    return made
+
+
+@pytest.fixture
+def at(stored, monkeypatch, tmp_path):
+    """Imports text into the service that a client reaches."""
+
+    def ready(client):
+        monkeypatch.setenv("TRIAGE_PORT", str(client.base_url.port))
+
+        def run(text, *options, name="t.jsonl"):
+            (tmp_path / name).write_text(text, encoding="utf-8")
+            return stored("import", name, *options)
+
+        return run
+
+    return ready
+
+
+@pytest.fixture
+def post(at, client, key):
+    return at(client)
+
+
+@pytest.fixture
+def limited(loaded):
+    """The service with other limits."""
+
+    def make(**limits):
+        return serving(loaded.model_copy(update={"settings": loaded.settings.model_copy(update=limits)}))
+
+    return make
+
+
+def test_rows_become_tickets_once_however_often_they_are_posted(post, sql):
+    rows = [
+        {"id": 7, "subject": "Card", "body": "Where is it?", "lang": "en", "created_at": "2026-01-01T00:00:00Z"},
+        {"body": "ohne \ud800 Nummer", "language": "de", "metadata": {"a": 1}},
+    ]
+    ran = post(lines(rows), "--json")
+    assert json.loads(ran.out) == {"tickets": 2, "known": 0, "bad": []}
+    stored = (
+        "SELECT source, external_id, subject, body, language, priority, run, metadata, created_at::text FROM tickets"
+    )
+    before = sql(f"{stored} ORDER BY language DESC")
+    assert before[0] == ("import", "7", "Card", "Where is it?", "en", 2, 1, {}, "2026-01-01 00:00:00+00")
+    assert re.fullmatch("[0-9a-f]{16}:2", before[1][1])
+    assert before[1][2:] == ("", "ohne \ufffd Nummer", "de", 2, 1, {"a": 1}, None)
+    assert json.loads(post(lines(rows), "--json").out) == {"tickets": 2, "known": 2, "bad": []}
+    assert sql(f"{stored} ORDER BY language DESC") == before
+    assert post(lines(rows), "--source", "crm").code == 0
+    assert sql("SELECT source, count(*) FROM tickets GROUP BY 1 ORDER BY 1") == [("crm", 2), ("import", 2)]
+
+
+def test_a_csv_and_the_columns_that_tickets_do_not_have(post, sql):
+    text = 'id,subject,body,created_at,label,mood\x1b[2J\n1,,I want a refund,,refunds,bad\n2,Card,"two\nlines",,,\n'
+    ran = post(text, name="t.csv")
+    assert ran.code == 0
+    assert "mood" in ran.err
+    assert "\x1b[2J" not in ran.err
+    assert sql("SELECT external_id, subject, body, created_at FROM tickets ORDER BY 1") == [
+        ("1", "", "I want a refund", None),
+        ("2", "Card", "two\nlines", None),
+    ]
+
+
+def test_bad_rows_are_named_and_stop_no_others(post, sql, loaded):
+    wrong = {
+        2: "{",
+        3: '{"text": "a"}',
+        4: '{"body": "b", "subject": 1}',
+        5: '{"id": "1", "body": "twice"}',
+        6: '{"id": ["x"], "body": "c"}',
+        7: '{"id": "' + "x" * 256 + '", "body": "d"}',
+        8: '{"body": "e", "metadata": {"n": NaN}}',
+        9: json.dumps({"body": "x" * (loaded.settings.max_ticket_bytes + 1)}),
+        10: '{"body": "f", "label": 5}',
+        11: "[" * 100_000,
+    }
+    ran = post("\n".join(['{"id": "1", "body": "first"}', *wrong.values(), '{"id": "12", "body": "last"}']) + "\n")
+    assert ran.code == 1
+    named = dict(re.findall(r"^line (\d+): (.+)", ran.err, re.MULTILINE))
+    assert [int(line) for line in named] == list(wrong)
+    assert "line 1 already" in named["5"]
+    assert "external_id" in named["7"]
+    assert "larger" in named["9"]
+    assert "10 rows were not taken" in ran.err
+    assert sql("SELECT external_id, body, run FROM tickets ORDER BY 1") == [("1", "first", 1), ("12", "last", 1)]
+
+
+def test_many_bad_rows_are_counted_and_not_all_shown(post):
+    ran = post("{\n" * 50, "--json")
+    assert (ran.code, len(json.loads(ran.out)["bad"])) == (1, 50)
+    ran = post("{\n" * 50)
+    assert len(re.findall("^line ", ran.err, re.MULTILINE)) == 20
+    assert "50 rows" in ran.err
+
+
+def test_killed_in_the_middle_and_run_again(limited, client, at, key, sql, tmp_path):
+    (tmp_path / "t.jsonl").write_text(numbered(1500))
+    with limited(queue_limit=500) as narrow:  # it waits there, as long as nobody classifies
+        port = {"TRIAGE_PORT": str(narrow.base_url.port)}
+        command = [sys.executable, "-m", "service.cli", "import", "t.jsonl"]
+        with (tmp_path / "printed").open("wb") as printed:
+            first = subprocess.Popen(command, cwd=tmp_path, env=os.environ | port, stdout=printed, stderr=printed)
+        try:
+            eventually(lambda: sql(COUNT)[0][0] >= 400)
+        finally:
+            first.send_signal(signal.SIGKILL)
+            first.wait()
+    ((before,),) = sql(COUNT)
+    assert before < 1500
+    ran = at(client)(numbered(1500), "--json")
+    assert json.loads(ran.out) == {"tickets": 1500, "known": before, "bad": []}
+    assert sql("SELECT count(*), count(DISTINCT body), max(run) FROM tickets") == [(1500, 1500, 1)]
+
+
+def test_a_full_queue_is_waited_for(limited, at, key, drain, sql, monkeypatch):
+    waited = []
+
+    def sleep(seconds):
+        waited.append(seconds)
+        drain.run()
+        threading.Event().wait(0.1)  # the service counts its queue once a second
+
+    monkeypatch.setattr(over_http, "sleep", sleep)
+    with limited(queue_limit=10) as narrow:
+        ran = at(narrow)(numbered(25), "--json")
+    assert json.loads(ran.out) == {"tickets": 25, "known": 0, "bad": []}
+    assert set(waited) == {30}
+    assert sql(COUNT) == [(25,)]
+
+
+def test_what_is_too_much_for_one_request_goes_in_several(limited, at, key, sql):
+    with limited(max_request_bytes=2048) as narrow:
+        ran = at(narrow)(numbered(100) + lines([{"body": "x" * 3000}]), "--json")
+    assert [row["line"] for row in json.loads(ran.out)["bad"]] == [101]
+    assert sql(COUNT) == [(100,)]
+
+
+def test_a_service_that_is_away_for_a_moment_is_asked_again(monkeypatch, key):
+    answers = iter([200, 503, httpx.ConnectError("away"), httpx.ReadTimeout("slow"), 202])
+    keys, waited = [], []
+
+    def serve(request):
+        answer = next(answers)
+        keys.append(request.headers.get("idempotency-key"))
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(answer, json={}, headers={"Retry-After": "7"})
+
+    monkeypatch.setattr(over_http, "sleep", waited.append)
+    with over_http.Client(settings.settings(None)) as client:
+        client.http = httpx.Client(transport=httpx.MockTransport(serve), base_url=client.url)
+        client.get("/v1/taxonomy")
+        assert client.post("/v1/tickets/batch", "{}", **{"Idempotency-Key": "k"}).status_code == 202
+    assert keys == [None, "k", "k", "k", "k"]
+    assert waited == [7, 2, 4]
+
+
+def test_it_waits_for_the_results_and_counts_them(post, drain, sql):
+    over = threading.Event()
+
+    def work():
+        while not over.wait(0.05):
+            drain.run()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        ran = post(numbered(30) + lines([{"body": ""}]), "--wait", "--json")
+    finally:
+        over.set()
+        thread.join()
+    assert ran.code == 0
+    outcomes = {(row["status"], row["action"]): row["n"] for row in json.loads(ran.out)["outcomes"]}
+    assert outcomes == {("done", action): n for action, n in sql("SELECT action, count(*) FROM triages GROUP BY 1")}
+    assert sum(outcomes.values()) == 31
+    assert "done, review: " in post(numbered(30) + lines([{"body": ""}]), "--wait").out
+
+
+def test_labels_become_verdicts_when_asked_for(post, sql):
+    rows = [
+        {"id": "1", "body": "a", "label": "refunds"},
+        {"id": "2", "body": "b", "label": {"category": "top_up"}},
+        {"id": "3", "body": "c"},
+    ]
+    assert post(lines(rows)).code == 0
+    assert sql("SELECT count(*) FROM verdicts") == [(0,)]
+    for _ in range(2):
+        assert post(lines(rows), "--verdicts", "dataset").code == 0
+        assert sql("SELECT label, source FROM verdicts ORDER BY 1") == [("refunds", "dataset"), ("top_up", "dataset")]
+    ran = post(lines([{"id": "4", "body": "d", "label": "dragons"}]), "--verdicts", "import")
+    assert ran.code == 1
+    assert "line 1: the ticket is in, its verdict is not: label" in ran.err
+    assert sql("SELECT count(*) FROM tickets WHERE external_id = '4'") == [(1,)]
+
+
+@pytest.mark.parametrize("wrong", ["nonsense", "triage_" + "a" * 43, "two\nlines", "\u00e9", " "])
+def test_a_wrong_key_is_one_sentence_that_does_not_repeat_it(at, client, monkeypatch, sql, wrong):
+    monkeypatch.setenv("TRIAGE_API_KEY", wrong)
+    ran = at(client)(numbered(3))
+    assert ran.code == 1
+    (said,) = ran.err.strip().splitlines()
+    assert "key" in said
+    assert not wrong.strip() or wrong not in ran.err + ran.out
+    assert sql(COUNT) == [(0,)]
+
+
+def test_a_key_without_the_scope_says_which(at, client, new_key, monkeypatch):
+    monkeypatch.setenv("TRIAGE_API_KEY", new_key("tickets:read"))
+    ran = at(client)(numbered(3))
+    assert ran.code == 1
+    assert "lacks the scope tickets:write" in ran.err
+
+
+def test_the_key_of_the_data_folder_will_do(at, client, new_key, tmp_path, sql):
+    ran = at(client)(numbered(3))
+    assert ran.code == 1
+    assert "set TRIAGE_API_KEY" in ran.err
+    (tmp_path / ".triage").mkdir()
+    (tmp_path / ".triage" / "key").write_text(new_key("tickets:write") + "\n")
+    assert at(client)(numbered(3)).code == 0
+    assert sql(COUNT) == [(3,)]
+
+
+def test_without_a_service_it_says_how_to_start_one(stored, key, monkeypatch, tmp_path):
+    monkeypatch.setenv("TRIAGE_PUBLIC_URL", f"http://127.0.0.1:{free_port()}")
+    (tmp_path / "t.jsonl").write_text(numbered(3))
+    ran = stored("import", "t.jsonl")
+    assert ran.code == 1
+    assert "start triage up" in ran.err
+    assert key not in ran.err
+
+
+def test_a_file_that_cannot_be_read_posts_nothing(post, stored, sql, tmp_path):
+    (tmp_path / "latin.jsonl").write_bytes(numbered(300).encode() + '{"body": "\u00e9"}'.encode("latin-1"))
+    for name, says in (("latin.jsonl", "UTF-8"), ("nowhere.jsonl", "nowhere")):
+        ran = stored("import", name)
+        assert ran.code == 1
+        assert says in ran.err
+    assert stored("import", "-").code == 2
+    assert sql(COUNT) == [(0,)]
