@@ -46,8 +46,11 @@ class Ece:
     debiased: float
 
 
-def wilson(successes: int, n: int) -> Interval | None:
-    """The 95 % Wilson score interval of a proportion (Wilson 1927, JASA 22:209); None when n is 0."""
+def wilson(successes: float, n: float) -> Interval | None:
+    """The 95 % Wilson score interval of a proportion (Wilson 1927, JASA 22:209); None when n is 0.
+
+    Effective counts, which need not be whole, are welcome.
+    """
     if n == 0:
         return None
     share, z2 = successes / n, Z95 * Z95

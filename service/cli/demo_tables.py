@@ -24,7 +24,7 @@ def show(tickets: list[dict[str, Any]], report: dict[str, Any], llms: list[dict[
     for pair in report["pair"]:
         verdict = pair["verdict"]
         screen.print(
-            f"On all {pair['n']} tickets, out of scope too, A = primary, B = fallback: [bold]{verdict['word']}[/].",
+            f"On all {pair['n']} tickets, out of scope too, A = primary, B = fallback: [bold]{verdict['sentence']}[/].",
             verdict["reason"],
         )
     screen.print(time_table(report))

@@ -1,42 +1,73 @@
-"""report: the A/B report on a terminal or as JSON."""
+"""report: the A/B report of an experiment on a terminal, as JSON, as CSV, or as one HTML file."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
+from models import taxonomy
 from service import settings
-from service.cli.common import DataDir, print_json, screen, store
+from service.cli.common import DataDir, print_json, screen, store, visible
+from service.experiments import assignment
 from service.experiments.report import Window, build
+from service.experiments.spreadsheet import as_csv
 
-Format = Annotated[Literal["text", "json"], typer.Option("--format", help="For people or for programs")]
+Format = Annotated[
+    Literal["text", "json", "html", "csv"], typer.Option("--format", help="For people, for programs, or a file to keep")
+]
+Named = Annotated[str | None, typer.Option("--experiment", help="One of triage.yaml [default: the running one]")]
 
 
 def register(app: typer.Typer) -> None:
     app.command()(report)
 
 
-def report(data_dir: DataDir = None, form: Format = "text") -> None:
-    """Which llm does it better: accuracy, confidence and latency of each, and both on the same tickets."""
-    policy = settings.load(data_dir=data_dir).config.policy
+def report(data_dir: DataDir = None, experiment: Named = None, form: Format = "text") -> None:
+    """Which llm does it better: accuracy, confidence and latency of each, and A against B on the same tickets."""
+    config = settings.load(data_dir=data_dir).config
+    asked = assignment.named(config, experiment) if experiment else assignment.running(config, datetime.now(UTC))
     with store(data_dir) as session:
-        found = build(session, policy.primary, policy.fallback, Window())
+        found, vocabulary = build(session, asked, Window()), taxonomy.active(session)[1]
     if form == "json":
         print_json(found)
+    elif form == "csv":
+        typer.echo(as_csv(found), nl=False)
+    elif form == "html":
+        from service.pages import document  # with the web framework, which no other form needs
+
+        typer.echo(document.render(found, vocabulary), nl=False)
     else:
         show(found)
 
 
 def show(found: dict[str, Any]) -> None:
     """The report's tables."""
-    for pair in found["pair"]:
-        verdict = pair["verdict"]
-        arms = f"(A = {found['experiment']['a']}, B = {found['experiment']['b']})"
-        screen.print(f"[bold]{verdict['word']}[/] {arms}: {verdict['reason']}")
-    if not found["pair"]:
-        screen.print("[bold]not enough verdicts[/]: no ticket whose shadow coin said yes has a verdict that counts.")
+    for line in conclusions(found):
+        screen.print(line)
+    if found["arms"]:
+        screen.print(arm_table(found))
     screen.print(llm_table(found))
     screen.print(time_table(found))
+
+
+def conclusions(found: dict[str, Any]) -> list[str]:
+    """What is concluded from each source of truth, in rich's markup."""
+    names = [visible(found["experiment"][arm] or "nobody") for arm in ("a", "b")]
+    arms = f"(A = {names[0]}, B = {names[1]})"
+    return [f"[bold]{one['sentence']}[/] {arms}: {visible(one['reason'])}" for one in found["conclusions"]]
+
+
+def arm_table(found: dict[str, Any]) -> Table:
+    """What each arm of a split was given and did with it."""
+    table = Table(
+        "arm", "tickets", "requesters", "decided", "served as assigned", "accuracy (95 % interval, n)", title="Arms"
+    )
+    for name, arm in found["arms"].items():
+        counts = [f"{arm[part]:,}" for part in ("tickets", "units", "decided", "served_as_assigned")]
+        for row in arm["accuracy"] or [None]:
+            table.add_row(name.upper(), *counts, share(row))
+    return table
 
 
 def llm_table(found: dict[str, Any]) -> Table:
@@ -45,11 +76,10 @@ def llm_table(found: dict[str, Any]) -> Table:
         "who", "tickets", "accuracy (95 % interval, n)", "mean confidence", "source of truth", title="Accuracy"
     )
     for llm in found["llms"]:
+        name = visible(llm["llm"]) + (" (demo)" if llm["demo"] else "")
+        sure = "" if llm["mean_confidence"] is None else f"{llm['mean_confidence']:.3f}"
         for row in llm["accuracy"] or [None]:
-            name = llm["llm"] + (" (demo)" if llm["demo"] else "")
-            table.add_row(
-                name, str(llm["n"]), share(row), f"{llm['mean_confidence']:.3f}", row["source"] if row else ""
-            )
+            table.add_row(name, str(llm["n"]), share(row), sure, row["source"] if row else "")
     cascade = found["cascade"]
     for row in cascade["accuracy"] or [None]:
         table.add_row("cascade as served", str(cascade["n"]), share(row), "", row["source"] if row else "")
@@ -61,7 +91,7 @@ def time_table(found: dict[str, Any]) -> Table:
     table = Table("who", "part", "n", "p50 ms", "p95 ms", title="Latency")
     for llm in found["llms"]:
         for part, row in llm["times"].items():
-            table.add_row(llm["llm"], part, str(row["n"]), number(row["p50"]), number(row["p95"]))
+            table.add_row(visible(llm["llm"]), part, str(row["n"]), number(row["p50"]), number(row["p95"]))
     for part, row in found["cascade"]["times"].items():
         table.add_row("cascade as served", part, str(row["n"]), number(row["p50"]), number(row["p95"]))
     return table

@@ -1,7 +1,9 @@
-"""The SQL of the report. Each takes :field, :since, :until, :exhaustive (verdict sources), :a, :b. Used by report."""
+"""The SQL of the report. Each takes :experiment (null is all tickets), :field, :since, :until, :exhaustive (verdict
+sources), :a, :b. Used by `figures` and `arms`."""
 
 _IN_WINDOW = """
-    (CAST(:since AS timestamptz) IS NULL OR t.received_at >= :since)
+    (CAST(:experiment AS text) IS NULL OR t.experiment = :experiment)
+    AND (CAST(:since AS timestamptz) IS NULL OR t.received_at >= :since)
     AND (CAST(:until AS timestamptz) IS NULL OR t.received_at < :until)"""
 
 # The newest verdict of each text and source. A verdict on what a ticket said before says nothing of what it says now.
@@ -34,8 +36,9 @@ def _quantiles(*names: str, alias: str = "p") -> str:
     return ", ".join(parts)
 
 
-# A fallback that was asked because the primary was unsure saw only hard tickets, so without the coin it does not count.
-_ALWAYS_ASKED = "(p.role = 'primary' OR t.shadow)"
+# An llm that was asked because another was unsure, or could not answer, saw only such tickets: these do not count.
+_COMPARABLE = "IN ('assigned', 'shadow')"
+_ALWAYS_ASKED = f"p.reason {_COMPARABLE}"
 
 LLMS = f"""
     SELECT l.id, l.name AS llm, l.digest, l.engine, l.engine_version, l.prompt_version, l.calibration_id, l.demo,
@@ -45,6 +48,10 @@ LLMS = f"""
            jsonb_build_object('primary', count(*) FILTER (WHERE p.role = 'primary'),
                               'fallback', count(*) FILTER (WHERE p.role = 'fallback'),
                               'shadow', count(*) FILTER (WHERE p.role = 'shadow')) AS roles,
+           jsonb_build_object('assigned', count(*) FILTER (WHERE p.reason = 'assigned'),
+                              'shadow', count(*) FILTER (WHERE p.reason = 'shadow'),
+                              'escalated', count(*) FILTER (WHERE p.reason = 'escalated'),
+                              'failure', count(*) FILTER (WHERE p.reason = 'failure')) AS reasons,
            {_quantiles("slot_ms", "load_ms", "prefill_ms", "decode_ms", "call_ms")}
     {_PREDICTIONS}
     GROUP BY l.id ORDER BY l.id"""
@@ -103,10 +110,32 @@ PAIRS = f"""
     JOIN predictions b ON b.ticket_id = t.id AND b.run = t.run AND b.field = :field
     JOIN llm_versions lb ON lb.id = b.llm_version_id AND lb.name = :b
     JOIN {_VERDICTS} ON {_OF_THE_TEXT}
-    WHERE t.shadow AND v.source = ANY(:exhaustive) AND {_IN_WINDOW}
+    WHERE a.reason {_COMPARABLE} AND b.reason {_COMPARABLE} AND v.source = ANY(:exhaustive) AND {_IN_WINDOW}
     GROUP BY 1, 2, 3 ORDER BY 1, count(*) DESC"""
 
 CORRECTIONS = f"""
     SELECT v.source, count(*) AS n, count(*) FILTER (WHERE v.label IS DISTINCT FROM d.label) AS changed
     {_TRIAGES} JOIN {_VERDICTS} ON {_OF_THE_TEXT}
     WHERE NOT v.source = ANY(:exhaustive) GROUP BY 1 ORDER BY 1"""
+
+# What `assignment.unit` assigns: all tickets of a requester together, else the ticket.
+_UNIT = "coalesce(nullif(t.requester, ''), nullif(t.external_id, ''), t.id::text)"
+
+# By the arm assigned, whatever served in the end: leaving out what went wrong would compare other tickets.
+ARMS = f"""
+    SELECT t.arm, count(*) AS tickets, count(DISTINCT {_UNIT}) AS units, count(d.id) AS decided,
+           count(*) FILTER (WHERE d.served_arm = t.arm) AS served_as_assigned,
+           count(*) FILTER (WHERE d.action = 'automate') AS automate,
+           count(*) FILTER (WHERE d.action = 'suggest') AS suggest,
+           count(*) FILTER (WHERE d.action = 'review') AS review,
+           {_quantiles("time_to_label_ms", alias="d")}
+    FROM tickets t LEFT JOIN triages d ON d.ticket_id = t.id AND d.run = t.run AND d.field = :field
+    WHERE t.arm IS NOT NULL AND {_IN_WINDOW} GROUP BY 1"""
+
+ARM_ACCURACY = f"""
+    SELECT source, arm, count(*) AS clusters, sum(n)::bigint AS n, sum(s)::bigint AS successes,
+           sum(n * n)::bigint AS n_n, sum(n * s)::bigint AS n_s, sum(s * s)::bigint AS s_s
+    FROM (SELECT v.source, t.arm, {_UNIT} AS unit, count(*) AS n, count(*) FILTER (WHERE v.label = d.label) AS s
+          {_TRIAGES} JOIN {_VERDICTS} ON {_OF_THE_TEXT}
+          WHERE t.arm IS NOT NULL AND v.source = ANY(:exhaustive) GROUP BY 1, 2, 3) units
+    GROUP BY 1, 2 ORDER BY 1, 2"""

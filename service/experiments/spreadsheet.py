@@ -24,13 +24,35 @@ def safe(value: Any) -> Any:
 
 
 def _lines(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from _over(report)
+    for row in report["conclusions"]:
+        yield {"part": "conclusion", "who": _both(report), "source": row["source"], "figure": row["sentence"]}
     for llm in report["llms"]:
         yield from _llm(llm)
     yield from _cascade(report["cascade"])
     for pair in report["pair"]:
-        yield from _pair(pair, report["experiment"])
+        yield from _compared(pair, "pair", _both(report), "exact McNemar p", pair["n"])
+    for name, arm in report["arms"].items():
+        yield from _arm(arm, f"{name.upper()}: {report['experiment'][name]}")
+    for row in report["split"]:
+        yield from _compared(row, "split", _both(report), "z test p", row["accuracy_a"]["n"] + row["accuracy_b"]["n"])
     for row in report["corrections"]:
         yield _proportion(row["changed"], part="corrections", source=row["source"], figure="changed")
+
+
+def _both(report: dict[str, Any]) -> str:
+    return f"{report['experiment']['a']} against {report['experiment']['b']}"
+
+
+def _over(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Which tickets the report is over."""
+    about = {"part": "report", "who": report["experiment"]["name"]}
+    for name in ("since", "until"):
+        yield about | {"figure": name, "value": report[name]}
+    for version in report["taxonomy_versions"]:
+        yield about | {"figure": "taxonomy version", "value": version}
+    for status, n in report["tickets"].items():
+        yield about | {"figure": f"tickets {status}", "n": n}
 
 
 def _llm(llm: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -56,12 +78,23 @@ def _cascade(cascade: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield from _times(cascade["times"], who)
 
 
-def _pair(pair: dict[str, Any], experiment: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    who = {"part": "pair", "who": f"{experiment['a']} against {experiment['b']}", "source": pair["source"]}
-    bounds = pair["difference_interval"] or {"low": None, "high": None}
-    yield who | {"figure": "accuracy difference", "value": pair["difference"], "n": pair["n"]} | bounds
-    yield who | {"figure": "exact McNemar p", "value": pair["p_value"], "n": pair["only_a"] + pair["only_b"]}
-    yield who | {"figure": pair["verdict"]["word"], "n": pair["n"]}
+def _compared(row: dict[str, Any], part: str, who: str, test: str, n: int) -> Iterator[dict[str, Any]]:
+    """A against B by one source of truth; the n of a pair's test is what tells A from B."""
+    about = {"part": part, "who": who, "source": row["source"]}
+    bounds = row["difference_interval"] or {"low": None, "high": None}
+    yield about | {"figure": "accuracy difference", "value": row["difference"], "n": n} | bounds
+    yield about | {"figure": test, "value": row["p_value"], "n": row["only_a"] + row["only_b"] if part == "pair" else n}
+
+
+def _arm(arm: dict[str, Any], who: str) -> Iterator[dict[str, Any]]:
+    about = {"part": "arm", "who": who}
+    for name in ("tickets", "units", "decided", "served_as_assigned"):
+        yield about | {"figure": name.replace("_", " "), "n": arm[name]}
+    for action, n in arm["actions"].items():
+        yield about | {"figure": action, "n": n}
+    for row in arm["accuracy"]:
+        yield _proportion(row, **about, source=row["source"], figure="accuracy")
+    yield from _times(arm["times"], about)
 
 
 def _times(times: dict[str, Any], who: dict[str, Any]) -> Iterator[dict[str, Any]]:

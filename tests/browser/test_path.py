@@ -31,12 +31,8 @@ def test_the_path_of_a_support_lead(person, site):
     page.get_by_text("Reviewed: Refunds").wait_for()
 
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Report").click()
-    assert page.locator(".verdict strong").inner_text() in (
-        "A better",
-        "B better",
-        "no evidence",
-        "not enough verdicts",
-    )
+    words = ("A better", "B better", "no evidence", "not enough verdicts: about ")
+    assert page.locator(".verdict strong").inner_text().startswith(words)
     page.get_by_role("button", name="Sign out Lea").click()
     page.wait_for_url("**/login")
     assert person.open("/report").url.endswith("/login?next=%2Freport")

@@ -14,7 +14,7 @@ def first_line(browser, **window):
 
 
 def test_over_nothing(browser):
-    assert first_line(browser).startswith("not enough verdicts")
+    assert first_line(browser).startswith("not enough verdicts: about 1,000 more. Of 0 judged tickets")
     assert "Nothing was measured in this window." in browser.get("/report").text
 
 
@@ -33,7 +33,8 @@ def test_over_no_one_and_two_verdicts(site, browser, tickets):
     assert "not measured: no verdicts" in browser.get("/report").text
     for n, ticket in enumerate(tickets[:2], 1):
         judge(site, ticket, "refunds")
-        assert first_line(browser).startswith("not enough verdicts Only")
+        said = "not enough verdicts: about 990 more. Of 1 judged ticket," if n == 1 else "not enough verdicts: about "
+        assert first_line(browser).startswith(said)
         assert f"n = {n})" in browser.get("/report").text
 
 
@@ -85,8 +86,8 @@ def test_it_can_be_saved_as_the_api_gives_it(site, browser, tickets):
     links = [
         a.attributes["href"] for a in LexborHTMLParser(browser.get("/report", params=window).text).css("a[download]")
     ]
-    assert links == [f"/report.{kind}?since=2020-01-31T00%3A00%3A00Z" for kind in ("csv", "json")]
-    assert browser.get(links[0]).status_code == 200
+    assert links == [f"/report.{kind}?since=2020-01-31T00%3A00%3A00Z" for kind in ("html", "csv", "json")]
+    assert [browser.get(link).status_code for link in links] == [200, 200, 200]
 
 
 def test_a_better_llm_is_said_first(site, browser, tickets):
@@ -94,7 +95,7 @@ def test_a_better_llm_is_said_first(site, browser, tickets):
     site.sql("UPDATE predictions SET label = 'top_up' WHERE role <> 'primary'")
     for ticket in tickets:
         judge(site, ticket, "refunds")
-    assert first_line(browser).startswith("A better Only A was right on 9, only B on 0 tickets")
+    assert first_line(browser).startswith("A better. Of 9 judged tickets, only A was right on 9 and only B on 0")
 
 
 def test_two_taxonomies_in_the_window_are_told(site, browser, tickets):

@@ -1,16 +1,16 @@
 """Verdicts are kept, never overwritten; the report's figures equal a recount by hand."""
 
-import csv
-import io
+import dataclasses
 from collections import Counter
 
 import pytest
+from serving import with_policy
 
 from models.db import transaction
 from models.errors import EngineDown
 from service.experiments import report
+from service.experiments.assignment import implied
 from service.experiments.report import EXHAUSTIVE
-from service.experiments.spreadsheet import as_csv
 from workers.llms import Llm
 
 LABELS = ("refunds", "top_up", "transfers")
@@ -109,16 +109,28 @@ def test_accuracy_is_a_recount(client, tickets):
     assert (pair["n"], pair["only_a"]) == (len(tickets), only_a)
 
 
-def test_the_pair_uses_only_tickets_whose_coin_said_yes(client, tickets, sql):
+@pytest.mark.parametrize("reason", ["escalated", "failure"])
+def test_an_answer_that_was_asked_for_because_another_was_unsure_or_silent_compares_nothing(
+    client, tickets, sql, reason
+):
     for ticket in tickets:
         judge(client, ticket["id"], "refunds")
-    sql("UPDATE tickets SET shadow = false WHERE id = %s", tickets[0]["id"])
-    sql("UPDATE predictions SET role = 'fallback' WHERE ticket_id = %s AND role = 'shadow'", tickets[0]["id"])
+    one = "ticket_id = %s AND reason = 'shadow'"
+    sql(f"UPDATE predictions SET reason = %s, role = 'fallback' WHERE {one}", reason, tickets[0]["id"])
     report = client.get("/v1/report").json()
     assert report["pair"][0]["n"] == len(tickets) - 1
     assert report["cascade"]["accuracy"][0]["n"] == len(tickets)
     ns = {llm["llm"]: llm["accuracy"][0]["n"] for llm in report["llms"]}
     assert ns == {"primary": len(tickets), "fallback": len(tickets) - 1}
+    reasons = {llm["llm"]: {why: n for why, n in llm["reasons"].items() if n} for llm in report["llms"]}
+    assert reasons == {"primary": {"assigned": 6}, "fallback": {"shadow": 5, reason: 1}}
+
+
+def test_an_answer_of_the_coin_compares_also_where_it_was_needed_besides(client, tickets, sql):
+    for ticket in tickets:
+        judge(client, ticket["id"], "refunds")
+    sql("UPDATE predictions SET role = 'fallback' WHERE reason = 'shadow'")
+    assert client.get("/v1/report").json()["pair"][0]["n"] == len(tickets)
 
 
 @pytest.mark.parametrize("source", ["review", "agent_change", "agent_final", "import"])
@@ -175,12 +187,14 @@ def test_a_verdict_on_an_old_text_says_nothing_of_the_new_one(client, drain):
     assert (accuracy["n"], accuracy["successes"]) == (1, 1)
 
 
-def test_the_pair_follows_the_llms_not_the_roles_they_have_today(client, tickets, database):
+def test_the_pair_follows_the_llms_not_the_roles_they_have_today(client, tickets, database, loaded):
     for ticket in tickets:
         judge(client, ticket["id"], by_llm(ticket, "fallback")["label"])
+    today = implied(loaded.config)
+    tomorrow = dataclasses.replace(today, a=today.b, b=today.a)
     with transaction(database) as session:
-        (ours,) = report.build(session, "primary", "fallback", report.Window())["pair"]
-        (swapped,) = report.build(session, "fallback", "primary", report.Window())["pair"]
+        (ours,) = report.build(session, today, report.Window())["pair"]
+        (swapped,) = report.build(session, tomorrow, report.Window())["pair"]
     assert ours["accuracy_b"]["value"] == swapped["accuracy_a"]["value"] == 1.0
     assert (ours["only_a"], ours["only_b"]) == (swapped["only_b"], swapped["only_a"])
     assert (ours["digest_a"], ours["digest_b"]) == (swapped["digest_b"], swapped["digest_a"])
@@ -188,7 +202,7 @@ def test_the_pair_follows_the_llms_not_the_roles_they_have_today(client, tickets
 
 
 def test_an_escalation_without_an_answer_is_an_escalation(client, drain, monkeypatch):
-    drain.policy = drain.policy.model_copy(update={"escalate_below": 1.0, "fallback": "fallback"})
+    drain.config = with_policy(drain.config, escalate_below=1.0, fallback="fallback")
     real = Llm.ask
 
     def ask(llm, *given):
@@ -204,7 +218,8 @@ def test_an_escalation_without_an_answer_is_an_escalation(client, drain, monkeyp
 
 
 def test_mean_confidence_is_of_the_tickets_that_accuracy_is_of(client, tickets, sql):
-    sql("UPDATE tickets SET shadow = false WHERE id = %s", tickets[0]["id"])
+    one = "ticket_id = %s AND reason = 'shadow'"
+    sql(f"UPDATE predictions SET reason = 'escalated' WHERE {one}", tickets[0]["id"])
     found = {llm["llm"]: llm for llm in client.get("/v1/report").json()["llms"]}
     rest = [by_llm(ticket, "fallback")["confidence"] for ticket in tickets[1:]]
     assert found["fallback"]["mean_confidence_n"] == len(rest)
@@ -227,26 +242,3 @@ def test_coverage_and_confusions_are_a_recount(client, tickets):
             assert point["coverage"] == pytest.approx(point["n"] / len(tickets))
         wrong = Counter((truth, p["label"]) for p, truth in said if p["label"] != truth)
         assert {(c["truth"], c["said"]): c["n"] for c in llm["confusions"]} == dict(wrong)
-
-
-def test_the_csv_holds_the_figures_of_the_json(client, tickets):
-    for ticket in tickets:
-        judge(client, ticket["id"], "refunds")
-    as_json = client.get("/v1/report").json()
-    answer = client.get("/v1/report?format=csv")
-    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
-    assert client.get("/v1/report", headers={"Accept": "text/csv"}).content == answer.content
-    rows = list(csv.DictReader(io.StringIO(answer.text)))
-    accuracy = {row["who"]: row for row in rows if row["part"] == "llm" and row["figure"] == "accuracy"}
-    for llm in as_json["llms"]:
-        row = accuracy[llm["llm"]]
-        assert [float(row[k]) for k in ("value", "low", "high", "n")] == [
-            llm["accuracy"][0][k] for k in ("value", "low", "high", "n")
-        ]
-    assert client.get("/v1/report?format=xml").status_code == 422
-
-
-def test_no_cell_of_the_csv_is_a_formula(client):
-    found = client.get("/v1/report").json()
-    found["corrections"] = [{"source": "=1+1", "changed": {"value": 1, "low": 0, "high": 1, "n": 1}}]
-    assert "'=1+1" in as_csv(found)
