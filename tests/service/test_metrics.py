@@ -1,7 +1,9 @@
 """GET /metrics says what Postgres says: queue, workers, and everything that workers counted."""
 
 import json
+import re
 from contextlib import ExitStack
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -14,6 +16,7 @@ from workers.engines.base import Timings
 from workers.figures import Figures
 from workers.runtime import Runtime
 
+README = Path(__file__).resolve().parents[2] / "README.md"
 PARTS = ("call", "slot", "load", "prefill", "decode")
 BODIES = [f"question {i} about my card" for i in range(12)] + ["", "I want a refund", "tell me a joke", "money please"]
 
@@ -250,3 +253,9 @@ def test_with_postgres_away_it_is_503(client, monkeypatch):
     answer = client.get("/metrics")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_readme_names_every_family(client, heartbeat, figures):
+    heartbeat({"primary": {"error": None}}, figures)
+    told = {line.split()[2] for line in client.get("/metrics").text.splitlines() if line.startswith("# TYPE")}
+    assert set(re.findall(r"`(triage_\w+)`", README.read_text())) == told
