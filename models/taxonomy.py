@@ -13,18 +13,25 @@ from models import yamlfile
 from models.errors import ConfigError
 from models.tables import TaxonomyVersion
 
+MOST_LABELS = 1000  # of one field; an llm that answers with one token has no codes for more
 STORE_LOCK = 0x7461_786F  # any number that nothing else locks
 OTHER = "other"  # the label that means "none of these": always reviewed
 
 
 class Label(BaseModel):
-    """One queue. `automate_at` is the confidence from which it may be written back without a human."""
+    """One queue. `automate_at` is the confidence from which it may be written back without a human.
+
+    `critical` labels are watched one by one in reports; `write_as` is what a helpdesk calls the label, if not its id.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.?-]{0,62}$")]
     title: str = ""
     description: str = ""
+    examples: tuple[str, ...] = ()
     automate_at: Annotated[float, Field(gt=0, le=1)] | None = None
+    critical: bool = False
+    write_as: str | None = None
 
 
 class TaxonomyField(BaseModel):
@@ -32,7 +39,7 @@ class TaxonomyField(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     title: str = ""
-    labels: Annotated[tuple[Label, ...], Field(min_length=2)]
+    labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=MOST_LABELS)]
 
     @model_validator(mode="after")
     def _labels_differ(self) -> "TaxonomyField":
@@ -44,6 +51,10 @@ class TaxonomyField(BaseModel):
 
     def label(self, label_id: str) -> Label | None:
         return next((label for label in self.labels if label.id == label_id), None)
+
+    def named(self, text: str) -> Label | None:
+        """The label with that id, else with that title: what people write into their files."""
+        return self.label(text) or next((label for label in self.labels if label.title and label.title == text), None)
 
 
 class Taxonomy(BaseModel):
@@ -82,14 +93,15 @@ def store(session: Session, taxonomy: Taxonomy) -> tuple[int, list[str] | None]:
     Going back to an older state is a new version too. Two processes that start together store one after the other.
     """
     session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": STORE_LOCK})
-    document = taxonomy.document()
     active = session.scalars(select(TaxonomyVersion).order_by(TaxonomyVersion.version.desc()).limit(1)).first()
-    digest = hashlib.sha256(document).digest()
-    if active is not None and active.sha256 == digest:
+    before = None if active is None else Taxonomy.model_validate(active.document)
+    # Read before it is compared: a document of an older release lacks keys that have a default now.
+    if active is not None and before == taxonomy:
         return active.version, None
     version = 1 if active is None else active.version + 1
+    document = taxonomy.document()
+    digest = hashlib.sha256(document).digest()
     session.add(TaxonomyVersion(version=version, sha256=digest, document=orjson.loads(document)))
-    before = None if active is None else Taxonomy.model_validate(active.document)
     return version, difference(before, taxonomy)
 
 

@@ -1,0 +1,121 @@
+"""taxonomy show, init, lint: the label vocabulary, as stored, drafted from labelled tickets, and looked over."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+from rich.markup import escape
+from rich.table import Table
+
+from models import taxonomy
+from models.errors import ConfigError, InvalidRequest, TriageError
+from models.llm.card import load_card
+from models.llm.text import prepare
+from models.taxonomy import Taxonomy
+from service import settings
+from service.cli import ticketfile
+from service.cli.common import DataDir, Json, print_json, say, screen, store
+
+if TYPE_CHECKING:
+    from models.taxonomy_lint import Finding
+
+group = typer.Typer(help="The label vocabulary: show, draft, look over.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(group, name="taxonomy")
+
+
+@group.command()
+def show(data_dir: DataDir = None, json: Json = False) -> None:
+    """The version that is in force, as predictions name it."""
+    with store(data_dir) as session:
+        version, found = taxonomy.active(session)
+    if json:
+        print_json({"version": version} | found.model_dump(by_alias=True))
+        return
+    table = Table("field", "label", "title", "automated from", "examples", title=f"Taxonomy version {version}")
+    for name, field in found.fields_.items():
+        for label in field.labels:
+            threshold = "" if label.automate_at is None else f"{label.automate_at:g}"
+            table.add_row(name, label.id, escape(label.title), threshold, str(len(label.examples)))
+    screen.print(table)
+
+
+@group.command()
+def init(
+    data: Annotated[Path, typer.Option(help="JSONL or CSV with body and label (a text, or field -> label)")],
+    out: Annotated[Path, typer.Option(help="The YAML file to write; never one that is there")],
+) -> None:
+    """Drafts a vocabulary from labelled tickets. Its examples are texts of theirs: read them before you share it."""
+    if out.exists():
+        raise ConfigError(f"{out} exists already: choose another name.")
+    from models.taxonomy_draft import draft  # scikit-learn takes a second to load
+
+    found = draft(_labelled(data))
+    out.write_text(_yaml(found), encoding="utf-8")
+    for name, field in found.fields_.items():
+        say(f"{name}: {len(field.labels)} labels.")
+    say(f"Wrote {out}. Describe each label in a sentence, then run triage taxonomy lint {out}.")
+
+
+@group.command()
+def lint(
+    file: Annotated[Path | None, typer.Argument(help="A taxonomy file [default: that of triage.yaml]")] = None,
+    json: Json = False,
+) -> None:
+    """What is weak and what to do about it; exit 1 when an llm of triage.yaml lacks a label."""
+    from models.taxonomy_lint import lint as findings  # scikit-learn takes a second to load
+
+    loaded = settings.load()
+    found = findings(taxonomy.load(file or loaded.taxonomy_path), _codes(loaded))
+    if json:
+        print_json([{name: getattr(one, name) for name in ("level", "place", "what", "do")} for one in found])
+    else:
+        _print(found)
+    if any(one.level == "error" for one in found):
+        raise typer.Exit(1)
+
+
+def _print(found: "list[Finding]") -> None:
+    for one in found:
+        screen.print(f"[bold]{one.level}[/] {one.place}: {escape(one.what)}; {escape(one.do)}.", soft_wrap=True)
+    if not found:
+        screen.print("Nothing to mend.")
+
+
+def _labelled(path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
+    for ticket in ticketfile.read(path):
+        text = prepare(ticket.get("subject") or "", ticket["body"]).text
+        yield text, _labels(ticket.get("label"))
+
+
+def _labels(value: Any) -> Mapping[str, str]:
+    """field -> label; a bare text is the category, nothing is nothing."""
+    labels = value if isinstance(value, dict) else {"category": value} if value else {}
+    if not all(isinstance(part, str) for pair in labels.items() for part in pair):
+        raise InvalidRequest("`label` must be a text, or an object of field -> text.")
+    return {field: label for field, label in labels.items() if label}
+
+
+def _codes(loaded: settings.Loaded) -> dict[str, Mapping[str, Mapping[str, str]]]:
+    """The codes of the llms that policy or experiments ask; one whose card cannot be read is doctor's business."""
+    codes = {}
+    for name in loaded.config.asked:
+        try:
+            codes[name] = load_card(loaded.model_path(name)).codes
+        except TriageError:
+            say(f"The llm {name} is left out: triage doctor says why.")
+    return codes
+
+
+def _yaml(found: Taxonomy) -> str:
+    document = found.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+    for field, shown in zip(found.fields_.values(), document["fields"].values(), strict=True):
+        shown["labels"] = [
+            {"id": label.id, "title": label.title, "description": "", "examples": list(label.examples)}
+            for label in field.labels
+        ]
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
