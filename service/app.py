@@ -10,7 +10,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from models.db import conninfo, make_engine
-from models.errors import ConfigError
 from service.api import catalog, experiments, health, metrics, problems, reports, runs, tickets, tickets_in, verdicts
 from service.api.hosts import KnownHosts
 from service.auth import Keys
@@ -35,17 +34,15 @@ class Schema:
 
 def create_app(loaded: Loaded, schema: Schema) -> FastAPI:
     """The application over the two URLs in the settings; raises ConfigError when one is missing."""
-    database, redis = loaded.settings.database_url, loaded.settings.redis_url
-    if database is None or redis is None:
-        raise ConfigError("Set TRIAGE_DATABASE_URL and TRIAGE_REDIS_URL, or run everything at once with triage up.")
+    database, redis = loaded.settings.urls()
     app = FastAPI(title="Triage", openapi_url=None, lifespan=_lifespan)
     app.state.loaded = loaded
     app.state.schema = schema
-    app.state.conninfo = conninfo(database.get_secret_value())
-    app.state.engine = make_engine(database.get_secret_value())
+    app.state.conninfo = conninfo(database)
+    app.state.engine = make_engine(database)
     app.state.keys = Keys(app.state.engine)
     app.state.connections = build_all(loaded.config.connections, connection_secrets())
-    app.state.bell = Bell(redis.get_secret_value())
+    app.state.bell = Bell(redis)
     problems.register(app)
     for room in (tickets_in, tickets, runs, verdicts, catalog, experiments, reports, health, metrics):
         app.include_router(room.router)

@@ -61,6 +61,12 @@ class Settings(BaseSettings):
             raise ValueError("it must be like https://triage.example.com, without a path")
         return value
 
+    def urls(self) -> tuple[str, str]:
+        """Those of Postgres and Redis, for a process that runs none itself; raises ConfigError when one is missing."""
+        if self.database_url is None or self.redis_url is None:
+            raise ConfigError("Set TRIAGE_DATABASE_URL and TRIAGE_REDIS_URL, or run everything at once with triage up.")
+        return self.database_url.get_secret_value(), self.redis_url.get_secret_value()
+
 
 def _url(value: SecretStr | None, schemes: tuple[str, ...], example: str) -> SecretStr | None:
     """Checks a URL here, where the setting's name is known, and without repeating it: it may hold a password."""

@@ -9,7 +9,6 @@ from typing import Any
 from celery import signals
 from celery.exceptions import SecurityWarning
 
-from models.errors import ConfigError
 from service.queue import QUEUE, celery_app
 from service.settings import Loaded
 from workers.runtime import Runtime
@@ -30,10 +29,7 @@ ARGUMENTS = (
 
 def run(loaded: Loaded) -> None:
     """Works until SIGTERM or SIGINT: no further claim, ten seconds for what is begun, the rest is given back."""
-    redis = loaded.settings.redis_url
-    if redis is None:
-        raise ConfigError("Set TRIAGE_DATABASE_URL and TRIAGE_REDIS_URL, or run everything at once with triage up.")
-    app = celery_app(redis.get_secret_value())
+    app = celery_app(loaded.settings.urls()[1])
     app.conf.update(worker_prefetch_multiplier=1, worker_hijack_root_logger=False, worker_redirect_stdouts=False)
     sockets = Path(tempfile.mkdtemp(prefix="triage-llm-"))
     runtime = Runtime(loaded, sockets)

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from models import taxonomy
 from models.db import make_engine, transaction
-from models.errors import ConfigError, TriageError, Unavailable
+from models.errors import TriageError, Unavailable
 from models.tables import NOW, Worker, new_id
 from service.settings import Loaded
 from workers.drain import Drain
@@ -35,11 +35,8 @@ class Runtime:
     """One worker process."""
 
     def __init__(self, loaded: Loaded, sockets: Path):
-        url = loaded.settings.database_url
-        if url is None:
-            raise ConfigError("Set TRIAGE_DATABASE_URL and TRIAGE_REDIS_URL, or run everything at once with triage up.")
         self.id = new_id()
-        self.database = make_engine(url.get_secret_value())
+        self.database = make_engine(loaded.settings.urls()[0])
         self.llms = Llms(loaded, loaded.config.asked, sockets)
         self.drain = Drain(self.database, self.llms, loaded.config, self.llms.parallel)
         self.stopped = threading.Event()

@@ -12,18 +12,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from models.errors import InvalidRequest, TooLarge, TriageError
+from models.tables import BULK_PRIORITY
 from service.api.body import json_body
 from service.auth import Caller, TicketWriter
 from service.config import Config
 from service.helpdesks.base import Correction, Ignored, Incoming, refuse
-from service.intake.reading import parse_json, read_body
+from service.helpdesks.payload import read_json
+from service.intake.reading import read_body
 from service.intake.submission import NewTicket, Receipt, Submission
 from service.intake.ticket import TicketIn, new_ticket, source_of, validate
 from service.tickets.query import read_whole
 
 router = APIRouter(tags=["tickets"])
 BATCH = 1000
-BULK_PRIORITY = 2  # behind single tickets, so an import never delays the helpdesk
 WAIT_MOST_S = 30
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
 ONE = {"requestBody": {"required": True, "content": {"application/json": {"schema": TicketIn.model_json_schema()}}}}
@@ -39,7 +40,7 @@ async def post_ticket(
     """Takes one ticket; 202 once it is durable, or 200 with the result when `wait` seconds were enough for it."""
     state = request.app.state
     raw = await json_body(request, state.loaded.settings.max_ticket_bytes)
-    ticket = _admit(request, caller, parse_json(raw), raw)
+    ticket = _admit(request, caller, read_json(raw), raw)
     (receipt,) = await _commit(request, Submission([ticket], caller.id, idempotency_key, _hash(raw)))
     if wait and await state.waiting.until_ready(UUID(receipt.id), wait):
         with suppress(
@@ -110,7 +111,7 @@ def _batch(value: Any) -> list[Any]:
 
 
 def _admit_all(request: Request, caller: Caller, raw: bytes) -> list[NewTicket | dict[str, Any]]:
-    return [_admit_item(request, caller, item) for item in _batch(parse_json(raw))]
+    return [_admit_item(request, caller, item) for item in _batch(read_json(raw))]
 
 
 def _admit_item(request: Request, caller: Caller, item: Any) -> NewTicket | dict[str, Any]:

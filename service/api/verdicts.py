@@ -11,7 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from models.db import transaction
 from service.api.body import json_body
 from service.auth import VerdictWriter
-from service.intake.reading import parse_json, validated
+from service.helpdesks.payload import read_json
+from service.intake.reading import validated
 from service.tickets.shapes import verdict
 from service.tickets.verdicts import VerdictIn, record
 
@@ -23,7 +24,7 @@ SHAPE = {"requestBody": {"content": {"application/json": {"schema": VerdictIn.mo
 async def post_verdict(request: Request, caller: VerdictWriter, ticket_id: UUID) -> Response:
     """Records a verdict: 201, or 200 when the newest one of this field and source says the same already."""
     raw = await json_body(request, request.app.state.loaded.settings.max_request_bytes)
-    given = validated(VerdictIn, parse_json(raw), "verdict")
+    given = validated(VerdictIn, read_json(raw), "verdict")
     answer, is_new = await run_in_threadpool(_store, request.app.state.engine, ticket_id, given)
     return JSONResponse(answer, 201 if is_new else 200)
 

@@ -88,7 +88,7 @@ class Generic:
         self._proof.check(self._secret, headers, raw, self.clock())
 
     def parse(self, headers: Mapping[str, str], raw: bytes) -> Incoming | Ignored:
-        event = read_json(raw)
+        event = read_json(raw, lenient=True)
         ignore_when = self.connection.ignore_when
         if ignore_when is not None and _search("ignore_when", ignore_when, event):
             return Ignored("ignore_when is true for this event")

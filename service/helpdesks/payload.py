@@ -1,4 +1,4 @@
-"""Reading what helpdesks send: JSON that may be slightly broken, and times. Called by the adapters."""
+"""Reading what programs and helpdesks send: JSON that may be slightly broken, and times. Called by API and adapters."""
 
 import json
 import re
@@ -12,24 +12,21 @@ from models.errors import MalformedRequest
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
-def read_json(raw: bytes) -> Any:
+def read_json(raw: bytes, *, lenient: bool = False) -> Any:
     """The decoded body; raises MalformedRequest that says where it breaks and nothing of what it holds.
 
-    Nesting ends at about 1,000 levels, in either parser.
+    orjson refuses halves of emoji, which those send who cut text by UTF-16 units and which JSON's grammar allows, so
+    there is a second reading. A helpdesk may also leave line breaks inside strings, from a template filled with a
+    customer's text: `lenient` allows them. Nesting ends at about 1,000 levels, in either parser.
     """
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        return _read_leniently(raw, f"line {error.lineno}, column {error.colno}")
-
-
-def _read_leniently(raw: bytes, where: str) -> Any:
-    # A helpdesk that fills a template with a customer's text may leave line breaks inside strings, and one that cuts
-    # text by UTF-16 units leaves half an emoji. Both are real tickets, and orjson refuses them.
+        place = f"line {error.lineno}, column {error.colno}"
     try:
-        return json.loads(raw.decode(), strict=False, parse_constant=_refuse_constant)
+        return json.loads(raw.decode(), strict=not lenient, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise MalformedRequest(f"The body is not JSON ({where}).") from None
+        raise MalformedRequest(f"The body is not valid JSON at {place}.") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -1,14 +1,12 @@
-"""From a stream to bytes to JSON to a validated shape, each refused with a clear sentence. Called by API and pages."""
+"""From a stream to bytes, and from JSON to a validated shape, each refused with a clear sentence. For API and pages."""
 
-import json
 import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, TypeVar
 
-import orjson
 from pydantic import AfterValidator, BaseModel, ValidationError
 
-from models.errors import InvalidRequest, MalformedRequest, TooLarge
+from models.errors import InvalidRequest, TooLarge
 
 BROKEN = re.compile("[\0\ud800-\udfff]")  # what JSON may carry and Postgres refuses
 Shape = TypeVar("Shape", bound=BaseModel)
@@ -33,28 +31,6 @@ async def read_body(stream: AsyncIterator[bytes], limit: int) -> bytes:
             raise TooLarge(f"The request is larger than {limit} bytes.")
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def parse_json(raw: bytes) -> Any:
-    """The JSON value; raises MalformedRequest.
-
-    orjson refuses lone surrogates, which helpdesks do send and JSON's grammar allows, so such a body gets a second
-    reading by the standard library.
-    """
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-    if b"\\u" in raw:
-        try:
-            return json.loads(raw, parse_constant=_refuse)
-        except (ValueError, RecursionError):
-            pass
-    raise MalformedRequest(f"The body is not valid JSON at {place}.")
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def validated(shape: type[Shape], value: Any, what: str) -> Shape:

@@ -162,7 +162,7 @@ def test_ignore_when_counts_empty_results_as_false(adapter: Make, expression: st
     "raw", [b"", b"hello", b'{"id": 1', b'{"id": NaN}', b"\xff\xfe{", b"\xef\xbb\xbf{}", b"[" * 10**6]
 )
 def test_bytes_that_are_no_json_are_malformed(adapter: Make, raw: bytes) -> None:
-    with pytest.raises(MalformedRequest, match=r"^The body is not JSON \(line \d+, column \d+\)\.$"):
+    with pytest.raises(MalformedRequest, match=r"^The body is not valid JSON at line \d+, column \d+\.$"):
         adapter().parse({}, raw)
 
 
