@@ -1,4 +1,4 @@
-"""The API in a thread of the test's own process, on a free port of loopback."""
+"""The API in a thread of the test's own process, on a free port of loopback, and a worker's drain in another."""
 
 import threading
 import time
@@ -12,6 +12,7 @@ import migrations
 from service.app import Schema, server
 from service.config import Config
 from service.settings import Loaded
+from workers.drain import Drain
 
 
 def with_policy(config: Config, **changes: Any) -> Config:
@@ -34,4 +35,22 @@ def serving(loaded: Loaded, older: frozenset[str] = frozenset()) -> Iterator[htt
             yield client
     finally:
         running.should_exit = True
+        thread.join()
+
+
+@contextmanager
+def draining(drain: Drain) -> Iterator[None]:
+    """With a worker at work meanwhile."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(0.05):
+            drain.run()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
         thread.join()

@@ -1,6 +1,5 @@
 """A running service with its worker's drain beside it, for tests of pages: called by program, browser and SQL."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,21 +48,6 @@ class Site:
         if scopes:
             assert made.post("/login", data={"key": self.key(*scopes)}).status_code == 303
         return made
-
-    @contextmanager
-    def draining(self) -> Iterator[None]:
-        """With a worker at work meanwhile."""
-        over = threading.Event()
-
-        def work() -> None:
-            while not over.wait(0.05):
-                self.drain.run()
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        yield
-        over.set()
-        thread.join()
 
     def classify(self, **ticket: Any) -> dict[str, Any]:
         """A ticket that went all the way."""

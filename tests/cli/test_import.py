@@ -11,7 +11,7 @@ import threading
 import httpx
 import pytest
 from processes import eventually, free_port
-from serving import serving
+from serving import draining, serving
 
 from service import settings
 from service.cli import client as over_http
@@ -192,19 +192,8 @@ def test_a_service_that_is_away_for_a_moment_is_asked_again(monkeypatch, key):
 
 
 def test_it_waits_for_the_results_and_counts_them(post, drain, sql):
-    over = threading.Event()
-
-    def work():
-        while not over.wait(0.05):
-            drain.run()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
+    with draining(drain):
         ran = post(numbered(30) + lines([{"body": ""}]), "--wait", "--json")
-    finally:
-        over.set()
-        thread.join()
     assert ran.code == 0
     outcomes = {(row["status"], row["action"]): row["n"] for row in json.loads(ran.out)["outcomes"]}
     assert outcomes == {("done", action): n for action, n in sql("SELECT action, count(*) FROM triages GROUP BY 1")}

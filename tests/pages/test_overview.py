@@ -4,6 +4,7 @@ import json
 
 import pytest
 from selectolax.lexbor import LexborHTMLParser
+from serving import draining
 
 from models.db import make_engine, transaction
 from models.errors import QueueFull
@@ -123,7 +124,7 @@ def test_is_it_right_counts_only_sources_that_judged_all(site, browser, tickets)
 
 
 def test_a_pasted_ticket_is_a_ticket_like_any_other(site, browser, tickets):
-    with site.draining():
+    with draining(site.drain):
         answer = browser.post("/classify", data={"body": "My card\r\nhas not arrived"})
     assert answer.status_code == 303
     page = browser.get(answer.headers["location"]).text

@@ -100,8 +100,9 @@ def test_a_revoked_key_takes_its_sessions_with_it(site, monkeypatch):
     with transaction(site.database) as rows:
         revoke_key(rows, key_id)
     real = auth.time.monotonic
-    monkeypatch.setattr(auth.time, "monotonic", lambda: real() + auth.CACHE_S)
+    monkeypatch.setattr(auth.time, "monotonic", lambda: real() + 30)
     assert asks_to_sign_in(browser.get("/"))
+    assert asks_to_sign_in(browser.post(f"{SOME}/verdicts", data={}))
     assert browser.post("/login", data={"key": key}).status_code == 401
 
 

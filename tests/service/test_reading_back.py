@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from serving import draining
 
 CARD = {"body": "My card has not arrived yet", "external_id": "1", "source": "crm"}
 
@@ -106,26 +107,21 @@ def test_times_are_utc(client, classified):
 
 
 def test_wait_gives_the_whole_ticket(client, drain):
-    import threading
-
-    over = threading.Event()
-
-    def work():
-        while not over.wait(0.05):
-            drain.run()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
+    with draining(drain):
         answer = client.post("/v1/tickets?wait=20", json={"body": "I want a refund"})
-    finally:
-        over.set()
-        thread.join()
     assert answer.status_code == 200
     assert answer.json()["triage"][0]["label"] == "refunds"
 
 
-def test_wait_without_a_worker_ends_with_202(client):
-    answer = client.post("/v1/tickets?wait=0.3", json={"body": "a"})
+def test_wait_with_the_worker_down_ends_with_202_and_the_ticket_is_classified_later(client, drain, sql):
+    given = {"json": {"body": "I want a refund"}, "headers": {"Idempotency-Key": "k"}}
+    answer = client.post("/v1/tickets?wait=0.3", **given)
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    drain.run()
+    again = client.post("/v1/tickets?wait=20", **given)
+    assert (again.status_code, again.json()["id"], again.json()["status"]) == (200, answer.json()["id"], "done")
+    assert sql("SELECT label FROM triages") == [("refunds",)]
+
+
+def test_nobody_waits_longer_than_half_a_minute(client):
     assert client.post("/v1/tickets?wait=31", json={"body": "a"}).status_code == 422
