@@ -5,7 +5,7 @@ SUPPORTED := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test check clean
+.PHONY: help demo test check bench clean
 help:           ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/'
 
@@ -21,8 +21,11 @@ check: .venv/dev.stamp   ## lint and types alone
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: .venv/dev.stamp   ## how fast it is, as ratios: a table, and benchmarks/results.json (ROUNDS=5 SECONDS=10)
+	@$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),5) --seconds $(or $(SECONDS),10)
+
 clean:          ## removes .venv, caches and the demo's data; never .triage
-	rm -rf .venv .triage-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .triage-demo .triage-bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:

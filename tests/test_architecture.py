@@ -14,7 +14,8 @@ from service.settings import DEMO_LLMS, PREFIX, Settings
 from workers.tasks import register
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = sorted(p for room in ("models", "service", "workers", "migrations") for p in (ROOT / room).rglob("*.py"))
+ROOMS = ("models", "service", "workers", "migrations", "benchmarks")
+SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 HEAVY = ("workers", "xllamacpp", "celery.worker", "sklearn", "scipy", "numpy", "torch")
 
 

@@ -1,0 +1,31 @@
+"""The whole benchmark: each scene with its processes, each comparison in its rounds. Called by __main__.py."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+from benchmarks.bare import one_token
+from benchmarks.draining import demo, drain, timed
+from benchmarks.intake import intake
+from benchmarks.ratios import Round
+from benchmarks.rounds import Comparison, rounds
+from benchmarks.stage import Stage
+
+Scene = Callable[[Stage, float], AbstractContextManager[list[Comparison]]]
+SCENES: dict[Scene, tuple[str, ...]] = {
+    intake: ("intake_over_yardstick", "intake_over_tutorial", "intake_p99_over_yardstick"),
+    drain: ("drain_over_tutorial",),
+    timed: ("service_over_timed_engine",),
+    demo: ("service_over_demo_llm",),
+    one_token: ("one_token_over_json",),
+}
+NAMES = [name for names in SCENES.values() for name in names]
+
+
+def bench(stage: Stage, wanted: int, seconds: float, only: list[str]) -> Iterator[Round]:
+    """Every round as soon as it is measured."""
+    for scene, names in SCENES.items():
+        if set(names) & set(only):
+            with scene(stage, seconds) as comparisons:
+                for comparison in comparisons:
+                    if comparison.name in only:
+                        yield from rounds(comparison, wanted)

@@ -1,0 +1,84 @@
+"""Posts over HTTP, worker off on all sides: ours with all features on, over the yardstick and over the tutorial.
+
+Called by bench.py.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+from benchmarks import load
+from benchmarks.ratios import Window, why_void
+from benchmarks.rounds import Comparison
+from benchmarks.stage import Stage, free_port, python
+from models.errors import TriageError
+
+WARM_S = 2.0
+
+
+@contextmanager
+def intake(stage: Stage, seconds: float) -> Iterator[list[Comparison]]:
+    """All three serve at once, and one at a time is loaded."""
+    with ExitStack() as stack:
+        ports = {side: stack.enter_context(_serving(stage, side)) for side in ("ours", "yardstick", "tutorial")}
+        measured = Loaded(stage, ports, seconds)
+        for side in ports:
+            measured.warm(side)
+        yield [
+            Comparison("intake_over_yardstick", partial(measured.fast, "ours"), partial(measured.fast, "yardstick")),
+            Comparison("intake_over_tutorial", partial(measured.fast, "ours"), partial(measured.fast, "tutorial")),
+            Comparison(
+                "intake_p99_over_yardstick", partial(measured.calm, "ours"), partial(measured.calm, "yardstick")
+            ),
+        ]
+
+
+@contextmanager
+def _serving(stage: Stage, side: str) -> Iterator[int]:
+    port = free_port()
+    if side == "ours":
+        # The limit is out of the way, because nothing drains; tickets are counted all the same.
+        settings = stage.ours(TRIAGE_PORT=str(port), TRIAGE_QUEUE_LIMIT="10000000")
+        command = python("service.cli", "serve")
+    else:
+        settings = stage.theirs(side)
+        command = python("benchmarks.serve", f"benchmarks.{side}:web", str(port))
+    with stage.server(side, command, port, settings):
+        yield port
+
+
+class Loaded:
+    """The three servers under load, one window at a time."""
+
+    def __init__(self, stage: Stage, ports: dict[str, int], seconds: float):
+        self.stage, self.ports, self.seconds = stage, ports, seconds
+        self.most = 0.0  # requests a second that the yardstick has answered
+
+    def warm(self, side: str) -> None:
+        self.stage.empty(side)
+        load.closed(self.ports[side], self.stage.key, min(WARM_S, self.seconds))
+
+    def fast(self, side: str) -> Window:
+        """Requests a second in a closed loop."""
+        self.stage.empty(side)
+        found = load.closed(self.ports[side], self.stage.key, self.seconds)
+        if side == "yardstick":
+            self.most = max(self.most, found["per_s"])
+        return self._window(side, found["per_s"], "requests/s", found)
+
+    def calm(self, side: str) -> Window:
+        """The 99th percentile of latency at half of what the yardstick can do."""
+        if not self.most:
+            self.fast("yardstick")
+        self.stage.empty(side)
+        found = load.open_loop(self.ports[side], self.stage.key, self.seconds, self.most / 2)
+        return self._window(side, found["p99_ms"], "ms", found | {"asked_per_s": self.most / 2})
+
+    def _window(self, side: str, figure: float, unit: str, found: dict[str, Any]) -> Window:
+        ((rows,),) = self.stage.sql(side, "SELECT count(*) FROM tickets")
+        # wrk leaves while its last requests are on their way: they become rows that nobody counts as answered.
+        if not found["answered"] <= rows <= found["answered"] + load.CLIENTS:
+            raise TriageError(f"{side} answered {found['answered']} posts and has {rows} rows.")
+        void = why_void(found["cpu_share"], found["answered"], found["refused"])
+        return Window(side, figure, unit, found | {"rows": rows}, void)
