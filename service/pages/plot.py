@@ -91,9 +91,9 @@ def curves(llms: list[dict[str, Any]]) -> Drawing | None:
 
 
 def _scale(least: float) -> tuple[float, float]:
-    """The step of an axis up to 1 and where it begins, so that the least value has room."""
-    step = 0.1 if least >= 0.5 else 0.2
-    return step, min(1 - step, 1 - step * math.ceil((1 - least) / step - 1e-9))
+    """The step of an axis up to 1, five of them at most, and where it begins, so that the least value has room."""
+    step = next(step for step in (0.02, 0.05, 0.1, 0.2) if 1 - least <= 5.001 * step)
+    return step, 1 - step * max(1, math.ceil((1 - least) / step - 0.001))
 
 
 def bars(latency: list[dict[str, Any]]) -> Drawing | None:
