@@ -28,6 +28,10 @@ screen = Console(width=None if sys.stdout.isatty() else 140)
 notes = Console(stderr=True, highlight=False)
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds A-B-B-A of each ratio")] = 5,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of each of a round's four windows")] = 10.0,
@@ -52,6 +56,9 @@ def _measure(rounds: int, seconds: float, wanted: list[str]) -> dict[str, Any]:
         try:
             with stage(servers.start(), FOLDER) as made:
                 return _run(made, rounds, seconds, wanted)
+        except KeyboardInterrupt:
+            _say("Stopping everything that was started ...")
+            raise
         finally:
             signals.stopping = True
             servers.stop(lambda: signals.hurry)
@@ -103,7 +110,7 @@ def _say(sentence: str) -> None:
 
 if __name__ == "__main__":
     try:
-        typer.run(main)
+        app()
     except TriageError as error:
         sys.exit(f"bench: {error.message}")
     except KeyboardInterrupt:

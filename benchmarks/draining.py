@@ -45,7 +45,7 @@ def drain(stage: Stage, seconds: float) -> Iterator[list[Comparison]]:
 def timed(stage: Stage, seconds: float) -> Iterator[list[Comparison]]:
     """Ours over an engine like a 7B model on a GPU; the other side is what that engine can do at best."""
     with _ours(stage, python("benchmarks.worker", str(CALL_S))) as ours:
-        ours.window(FIRST)
+        ours.window(4 * SLOTS)
         first = partial(ours.window, max(SLOTS, round(IDEAL * seconds)))
         yield [Comparison("service_over_timed_engine", first, lambda: Window("ideal", IDEAL, "tickets/s"))]
 

@@ -3,6 +3,7 @@
 Called by bench.py.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -15,6 +16,7 @@ from benchmarks.stage import Stage, free_port, python
 from models.errors import TriageError
 
 WARM_S = 2.0
+SETTLE_S = 0.5
 
 
 @contextmanager
@@ -22,7 +24,7 @@ def intake(stage: Stage, seconds: float) -> Iterator[list[Comparison]]:
     """All three serve at once, and one at a time is loaded."""
     with ExitStack() as stack:
         ports = {side: stack.enter_context(_serving(stage, side)) for side in ("ours", "yardstick", "tutorial")}
-        measured = Loaded(stage, ports, seconds)
+        measured = UnderLoad(stage, ports, seconds)
         for side in ports:
             measured.warm(side)
         yield [
@@ -48,7 +50,7 @@ def _serving(stage: Stage, side: str) -> Iterator[int]:
         yield port
 
 
-class Loaded:
+class UnderLoad:
     """The three servers under load, one window at a time."""
 
     def __init__(self, stage: Stage, ports: dict[str, int], seconds: float):
@@ -57,7 +59,8 @@ class Loaded:
 
     def warm(self, side: str) -> None:
         self.stage.empty(side)
-        load.closed(self.ports[side], self.stage.key, min(WARM_S, self.seconds))
+        found = load.closed(self.ports[side], self.stage.key, min(WARM_S, self.seconds))
+        self._rows(side, found["unread"])
 
     def fast(self, side: str) -> Window:
         """Requests a second in a closed loop."""
@@ -76,9 +79,20 @@ class Loaded:
         return self._window(side, found["p99_ms"], "ms", found | {"asked_per_s": self.most / 2})
 
     def _window(self, side: str, figure: float, unit: str, found: dict[str, Any]) -> Window:
-        ((rows,),) = self.stage.sql(side, "SELECT count(*) FROM tickets")
-        # wrk leaves while its last requests are on their way: they become rows that nobody counts as answered.
-        if not found["answered"] <= rows <= found["answered"] + load.CLIENTS:
+        rows = self._rows(side, found["unread"])
+        if not found["answered"] <= rows <= found["answered"] + found["unread"]:
             raise TriageError(f"{side} answered {found['answered']} posts and has {rows} rows.")
         void = why_void(found["cpu_share"], found["answered"], found["refused"])
         return Window(side, figure, unit, found | {"rows": rows}, void)
+
+    def _rows(self, side: str, unread: int) -> int:
+        """How many tickets there are, once the posts have become rows whose answers nobody stayed to read."""
+        before, rows = -1, self._count(side)
+        while unread and before != rows:
+            time.sleep(SETTLE_S)
+            before, rows = rows, self._count(side)
+        return rows
+
+    def _count(self, side: str) -> int:
+        ((rows,),) = self.stage.sql(side, "SELECT count(*) FROM tickets")
+        return int(rows)

@@ -29,7 +29,7 @@ FIELD = "category"
 LLM_VERSION = 1  # the row that stage.py makes
 POOL = int(os.environ.get("BENCH_CLIENTS", "32"))
 
-database = create_engine(os.environ.get("BENCH_DATABASE", "postgresql+psycopg://"), pool_size=POOL, max_overflow=POOL)
+database = create_engine(os.environ.get("BENCH_DATABASE", "postgresql+psycopg://"), pool_size=POOL, max_overflow=0)
 celery = Celery("tutorial", broker=os.environ.get("BENCH_BROKER", "redis://"))
 celery.conf.task_default_queue = QUEUE
 web = FastAPI()

@@ -1,18 +1,20 @@
-"""The whole benchmark with windows of a fifth of a second, over real servers: its shape, never its speed."""
+"""The whole benchmark with windows of a tenth of a second, over real servers: its shape, never its speed."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from benchmarks import results
 from benchmarks.bench import NAMES, bench
 from benchmarks.ratios import Round
 from benchmarks.stage import stage
+from models.db import conninfo
 from service.datadir import Urls
 
-SECONDS = 0.2
+SECONDS = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def test_what_was_answered_is_in_the_table(measured):
     assert len(windows) >= 12
     assert {window.side for window in windows} == {"ours", "yardstick", "tutorial"}
     for window in windows:
-        assert window.facts["rows"] == window.facts["answered"] + window.facts["refused"] > 0
+        assert window.facts["rows"] == window.facts["answered"] > 0
         assert 0 < window.facts["p50_ms"] <= window.facts["p99_ms"]
 
 
@@ -84,10 +86,6 @@ def test_the_table_shows_every_ratio(measured):
 
 
 def test_nothing_is_left_in_the_database_server(measured, servers: Urls):
-    import psycopg
-
-    from models.db import conninfo
-
     with psycopg.connect(conninfo(servers.database_url)) as connection:
         rows = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'bench%'").fetchall()
     assert rows == []
