@@ -5,15 +5,16 @@ Called by bench.py.
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 from benchmarks import load
 from benchmarks.ratios import Window, why_void
 from benchmarks.rounds import Comparison
-from benchmarks.stage import Stage, free_port, python
+from benchmarks.stage import SIDES, Stage, free_port, listens, python, until
 from models.errors import TriageError
+from service.children import Child
 
 WARM_S = 2.0
 SETTLE_S = 0.5
@@ -23,7 +24,10 @@ SETTLE_S = 0.5
 def intake(stage: Stage, seconds: float) -> Iterator[list[Comparison]]:
     """All three serve at once, and one at a time is loaded."""
     with ExitStack() as stack:
-        ports = {side: stack.enter_context(_serving(stage, side)) for side in ("ours", "yardstick", "tutorial")}
+        ports = {side: free_port() for side in SIDES}
+        children = {side: stack.enter_context(_serving(stage, side, port)) for side, port in ports.items()}
+        for side, child in children.items():
+            until(partial(listens, ports[side]), child, f"{side} does not answer")
         measured = UnderLoad(stage, ports, seconds)
         for side in ports:
             measured.warm(side)
@@ -36,18 +40,13 @@ def intake(stage: Stage, seconds: float) -> Iterator[list[Comparison]]:
         ]
 
 
-@contextmanager
-def _serving(stage: Stage, side: str) -> Iterator[int]:
-    port = free_port()
+def _serving(stage: Stage, side: str, port: int) -> AbstractContextManager[Child]:
     if side == "ours":
         # The limit is out of the way, because nothing drains; tickets are counted all the same.
         settings = stage.ours(TRIAGE_PORT=str(port), TRIAGE_QUEUE_LIMIT="10000000")
-        command = python("service.cli", "serve")
-    else:
-        settings = stage.theirs(side)
-        command = python("benchmarks.serve", f"benchmarks.{side}:web", str(port))
-    with stage.server(side, command, port, settings):
-        yield port
+        return stage.process(side, python("service.cli", "serve"), settings)
+    command = python("benchmarks.serve", f"benchmarks.{side}:web", str(port))
+    return stage.process(side, command, stage.theirs(side))
 
 
 class UnderLoad:
