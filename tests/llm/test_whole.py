@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models.llm.finetune.whole import whole
+from models.whole import whole
 
 
 def test_a_mapped_file_keeps_its_bytes_when_it_is_replaced(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from models.llm.finetune.network import NORM_EPSILON, ROPE_BASE, TinyLlm
 from models.llm.finetune.vocabulary import BEGIN, END, PADDING, SPECIALS, UNKNOWN
-from models.llm.finetune.whole import whole
+from models.whole import whole
 
 # More than any prepared ticket can fill; positions beyond the training lengths are as untrained as such tickets.
 CONTEXT = 4_096

@@ -22,8 +22,8 @@ from models.llm.finetune.export import write_gguf
 from models.llm.finetune.network import Shape, TinyLlm
 from models.llm.finetune.reading import Reading, accuracy, read
 from models.llm.finetune.training import Recipe
-from models.llm.finetune.whole import whole
 from models.llm.prompt import render
+from models.whole import whole
 
 DEMO = Path(__file__).parents[1] / "demo"
 PROMPT = "tuned-1"

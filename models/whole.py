@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all. Called by export.py and tiny.py."""
+"""Files that appear whole or not at all. Called by training, evaluate and calibrate."""
 
 import os
 from collections.abc import Iterator

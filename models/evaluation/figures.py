@@ -1,0 +1,103 @@
+"""All figures of one llm or policy on one field, each with its n and, where it has one, its 95 % interval. Pure."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from models import metrics
+from models.evaluation import bootstrap, scope, selective
+from models.evaluation.answered import OUTSIDE, Answered
+from models.evaluation.reliability import reliability
+
+LEAST = 1e-12  # a probability that underflowed is not impossible
+SHOWN = 20
+
+
+def figures(answered: Answered, others: frozenset[str], targets: Sequence[float], seed: int = 0) -> dict[str, Any]:
+    """The figures of `triage evaluate`. `others` are labels that mean "none of these": they count as outside too.
+
+    A row that belongs to no label counts for scope and for what was automated, and for nothing else.
+    """
+    inside = answered.inside()
+    return (
+        {"n": len(inside.truth)}
+        | _accuracy(inside)
+        | _calibration(inside, seed)
+        | _with_intervals(inside, seed)
+        | _selective(inside, targets)
+        | _automated(answered)
+        | _scope(answered, others)
+        | _times(answered)
+        | {"confusions": _confusions(inside)}
+    )
+
+
+def _accuracy(inside: Answered) -> dict[str, Any]:
+    third = np.sort(inside.scores, axis=1)[:, -min(3, len(inside.labels))]
+    own = inside.scores[np.arange(len(inside.truth)), inside.truth]
+    return _share("accuracy", inside.right) | _share("top3", own >= third)
+
+
+def _share(name: str, hits: np.ndarray) -> dict[str, Any]:
+    found = metrics.proportion(int(hits.sum()), len(hits))
+    return {name: found.value, f"{name}_ci": None if found.low is None else [found.low, found.high]}
+
+
+def _calibration(inside: Answered, seed: int) -> dict[str, Any]:
+    found = metrics.ece(inside.confidence.tolist(), inside.right.tolist(), seed=seed)
+    assert found is not None  # noqa: S101 (there is at least one row)
+    return {
+        "mean_confidence": float(inside.confidence.mean()),
+        "ece": found.value,
+        "ece_null_mean": found.null_mean,
+        "ece_null_p95": found.null_p95,
+        "ece_debiased": found.debiased,
+        "reliability": reliability(inside.confidence, inside.right, seed),
+    }
+
+
+def _with_intervals(inside: Answered, seed: int) -> dict[str, Any]:
+    own = inside.scores[np.arange(len(inside.truth)), inside.truth]
+    losses = {"brier": (inside.confidence - inside.right) ** 2, "nll": -np.log(np.maximum(own, LEAST))}
+    values = {name: float(loss.mean()) for name, loss in losses.items()} | {
+        "macro_f1": bootstrap.macro_f1(inside),
+        "aurc": selective.aurc(inside.confidence, inside.right),
+    }
+    bounds = bootstrap.intervals(inside, losses, seed)
+    return values | {f"{name}_ci": list(bounds[name]) for name in values}
+
+
+def _selective(inside: Answered, targets: Sequence[float]) -> dict[str, Any]:
+    found = {f"{t:g}": asdict(selective.certify(inside.confidence, inside.right, t)) for t in targets}
+    return {"coverage_at": found, "coverage": selective.curve(inside.confidence, inside.right)}
+
+
+def _automated(answered: Answered) -> dict[str, Any]:
+    """Of all rows, those outside included: a ticket that belongs nowhere is automated wrongly."""
+    found = _share("automated_precision", answered.right[answered.automated])
+    n = int(answered.automated.sum())
+    return found | {"n_automated": n, "automated": n / len(answered.truth)}
+
+
+def _scope(answered: Answered, others: frozenset[str]) -> dict[str, Any]:
+    beside = [at for at, label in enumerate(answered.labels) if label in others] + [OUTSIDE]
+    outside = np.isin(answered.truth, beside)
+    return scope.outside(answered.scope[~outside], answered.scope[outside])
+
+
+def _times(answered: Answered) -> dict[str, Any]:
+    return {f"ms_p{q:.0f}": float(np.quantile(answered.ms, q / 100)) for q in (50, 95)}
+
+
+def _confusions(inside: Answered) -> list[dict[str, Any]]:
+    """The commonest mistakes, and of how many rows of that label."""
+    wrong = Counter(zip(inside.truth[~inside.right].tolist(), inside.said[~inside.right].tolist(), strict=True))
+    of = Counter(inside.truth.tolist())
+    ranked = sorted(wrong.items(), key=lambda pair: (-pair[1], pair[0]))[:SHOWN]
+    return [
+        {"label": inside.labels[true], "said": inside.labels[said], "n": n, "of": of[true]}
+        for (true, said), n in ranked
+    ]
