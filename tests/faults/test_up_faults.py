@@ -73,13 +73,14 @@ def wait_for(client: httpx.Client, number: int) -> httpx.Response:
     return client.post("/v1/tickets?wait=30", json={"body": f"Waiting for my top-up {number}"})
 
 
-def test_started_without_its_llm(up: Up) -> None:
-    """No llm, no attempt: tickets wait until it is there."""
+def test_started_without_its_llms(up: Up) -> None:
+    """No llm, no attempt: tickets wait until one is there."""
     assert up.interrupt() == 0
-    gguf, away = up.folder / "primary.gguf", up.folder / "away"
-    gguf.rename(away)
+    ggufs = {name: up.folder / f"{name}.gguf" for name in ("fallback", "primary")}
+    for gguf in ggufs.values():
+        gguf.rename(gguf.with_suffix(".away"))
     up.start("degraded")
-    missing = [f"The llm primary is not loaded: There is no GGUF file at {gguf}."]
+    missing = [f"The llm {name} is not loaded: There is no GGUF file at {gguf}." for name, gguf in ggufs.items()]
     eventually(lambda: up.until("degraded")["missing"] == missing)
     (ticket,) = up.post_many(1, "Where is my refund?")
     with up.client() as client:
@@ -87,7 +88,9 @@ def test_started_without_its_llm(up: Up) -> None:
     assert up.sql("SELECT DISTINCT status, attempts, claimed_at FROM tickets WHERE status <> 'done'") == [
         ("queued", 0, None)
     ]
-    away.rename(gguf)
+    # The fallback last: alone it would stand in for the primary.
+    for name in ("primary", "fallback"):
+        ggufs[name].with_suffix(".away").rename(ggufs[name])
     eventually(lambda: up.sql("SELECT status, attempts FROM tickets WHERE id = %s", ticket) == [("done", 0)])
     up.until("ok")
 
