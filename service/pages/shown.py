@@ -72,6 +72,13 @@ def interval(figure: dict[str, Any]) -> str:
     return f"{percent(figure['value'])} ({percent(figure['low'])} to {percent(figure['high'])}, n = {figure['n']:,})"
 
 
+def chance(p_value: float | None) -> str:
+    """A p-value in four decimals."""
+    if p_value is None:
+        return "–"  # noqa: RUF001
+    return "< 0.0001" if p_value < 0.0001 else f"{p_value:.4f}"
+
+
 def titles(vocabulary: Taxonomy, field: str) -> dict[str, str]:
     """What people call each label of a field."""
     found = vocabulary.field(field)
@@ -88,4 +95,6 @@ def address(given: dict[str, str]) -> str:
     return urlencode({name: value for name, value in given.items() if name != "cursor"})
 
 
-FILTERS = {f.__name__: f for f in (visible, number, percent, milliseconds, duration, when, interval, as_json, address)}
+FILTERS = {
+    f.__name__: f for f in (visible, number, percent, milliseconds, duration, when, interval, chance, as_json, address)
+}

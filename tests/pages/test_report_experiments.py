@@ -76,7 +76,8 @@ def test_a_split_says_which_arm_is_better(browser, tickets, kind):
     arms = [[words(cell) for cell in row.css("td")] for row in html.css("section[aria-labelledby=arms] tbody tr")]
     assert [row[:3] for row in arms[:2]] == [["36", "36", "36"]] * 2
     assert arms[0][7].startswith("100.0 % (90.")
-    assert "36 requesters in A, 36 in B (p = 1.0000)" in words(html.css_first("section[aria-labelledby=arms]"))
+    assert "36 requesters in A, 36 in B (p 1.0000)" in words(html.css_first("section[aria-labelledby=arms]"))
+    assert words(html.css("section[aria-labelledby=arms] td")[-1]) == "< 0.0001"
     assert not html.css(".badge.bad")
 
 
