@@ -22,7 +22,7 @@ from service.queue import TaskName, broker_url, celery_app, connect
 CALL_S, SLOTS = 0.05, 4
 IDEAL = SLOTS / CALL_S
 FIRST = 64  # the drain that shows that a worker is there
-LONGEST_S = 120.0
+LONGEST_S = 600.0
 STAGED = "staged"
 
 COPY = """
@@ -30,7 +30,9 @@ COPY = """
 LEFT = "SELECT EXISTS (SELECT FROM tickets WHERE status IN ('queued', 'working'))"
 DONE = """
     SELECT count(*), extract(epoch FROM max(done_at) - min(claimed_at))::float8,
-           (SELECT count(*) FROM predictions), (SELECT count(*) FROM triages) FROM tickets WHERE status = 'done'"""
+           (SELECT count(*) FROM predictions), (SELECT count(*) FROM triages),
+           (SELECT string_agg(DISTINCT v.engine, ',') FROM predictions p JOIN llm_versions v ON v.id = p.llm_version_id)
+    FROM tickets WHERE status = 'done'"""
 
 
 @contextmanager
@@ -91,10 +93,11 @@ class Worker:
         ids = self._fill(tickets)
         (self._ring if self.side == "ours" else partial(self._publish, ids))()
         until(self._drained, self.child, f"{self.side} has not drained {tickets} tickets", LONGEST_S)
-        ((done, span, predictions, triages),) = self.stage.sql(self.side, DONE)
+        ((done, span, predictions, triages, engine),) = self.stage.sql(self.side, DONE)
         if not tickets == done == predictions == triages:
             raise TriageError(f"{self.side}: of {tickets} tickets {done} are done, with {predictions} predictions.")
-        return Window(self.side, tickets / span, "tickets/s", {"tickets": tickets, "seconds": span})
+        facts = {"tickets": tickets, "seconds": span, "engine": engine}
+        return Window(self.side, tickets / span, "tickets/s", facts)
 
     def _fill(self, tickets: int) -> list[str]:
         """All at once and with statistics, so that no drain begins before the queue is full and known to Postgres."""

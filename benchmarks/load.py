@@ -26,8 +26,8 @@ PATIENCE_S = 120.0
 
 
 def generator() -> str:
-    """What loads a closed loop, for the record."""
-    return "wrk" if shutil.which("wrk") else "own (asyncio)"
+    """What posts, for the record."""
+    return "wrk; own (asyncio) in open loops" if shutil.which("wrk") else "own (asyncio)"
 
 
 def closed(port: int, key: str, seconds: float) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def machine(stage: Stage) -> dict[str, Any]:
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
         "python": platform.python_version(),
         "postgres": str(postgres).split()[0],
         "redis": found["redis_version"],
