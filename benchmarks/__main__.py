@@ -26,8 +26,6 @@ BUSY = 0.25  # load for each core, from where on a machine is no quiet one
 
 screen = Console(width=None if sys.stdout.isatty() else 140)
 notes = Console(stderr=True, highlight=False)
-
-
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 

@@ -62,13 +62,11 @@ class Bare:
 
     def tokens(self, seconds: float) -> Window:
         """One token, with the log-probabilities of all labels."""
-        rate = self._rate(seconds, lambda prompt: self.engine.score(self.name, prompt, self.codes))
-        return Window("one token", rate, "tickets/s", {"llm": self.name, "at_once": self.slots})
+        return self._window("one token", 1, seconds, lambda prompt: self.engine.score(self.name, prompt, self.codes))
 
     def json(self, seconds: float) -> Window:
         """As many tokens as a JSON answer. The demo's llms cannot write one, so only its length counts."""
-        rate = self._rate(seconds, self._generate)
-        return Window("JSON", rate, "tickets/s", {"llm": self.name, "at_once": self.slots, "tokens": JSON_TOKENS})
+        return self._window("JSON", JSON_TOKENS, seconds, self._generate)
 
     def _generate(self, prompt: str) -> None:
         """By the same server as a score, with the same cached prefix, and without a grammar, which would cost more."""
@@ -77,13 +75,15 @@ class Bare:
         if reply.get("usage", {}).get("completion_tokens") != JSON_TOKENS:
             raise TriageError(f"The llm {self.name} did not generate an answer of the wanted length.")
 
-    def _rate(self, seconds: float, call: Callable[[str], object]) -> float:
+    def _window(self, side: str, tokens: int, seconds: float, call: Callable[[str], object]) -> Window:
         """Calls a second by all slots, from the first call to the last answer."""
         began = time.perf_counter()
         parts = [self.prompts[slot :: self.slots] for slot in range(self.slots)]
         with ThreadPoolExecutor(self.slots) as pool:
             done = sum(pool.map(lambda part: _calls(part, call, began + seconds), parts))
-        return done / (time.perf_counter() - began)
+        wall = time.perf_counter() - began
+        facts = {"tickets": done, "seconds": wall, "llm": self.name, "at_once": self.slots, "tokens": tokens}
+        return Window(side, done / wall, "tickets/s", facts)
 
 
 def _calls(prompts: list[str], call: Callable[[str], object], end: float) -> int:

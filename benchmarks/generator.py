@@ -148,6 +148,7 @@ async def run(job: dict[str, Any]) -> dict[str, Any]:
     return {
         "answered": len(load.latencies),
         "refused": load.refused,
+        "seconds": wall,
         "per_s": len(load.latencies) / wall,
         "p50_ms": 1e3 * (quantile(load.latencies, 0.5) or 0.0),
         "p99_ms": 1e3 * (quantile(load.latencies, 0.99) or 0.0),

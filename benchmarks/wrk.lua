@@ -21,8 +21,9 @@ end
 function done(summary, latency, requests)
    local errors = summary.errors
    io.write(string.format(
-      '\nRESULT {"answered": %d, "refused": %d, "per_s": %.3f, "p50_ms": %.4f, "p99_ms": %.4f}\n',
+      '\nRESULT {"answered": %d, "refused": %d, "seconds": %.3f, "per_s": %.3f, "p50_ms": %.4f, "p99_ms": %.4f}\n',
       summary.requests - errors.status, errors.status + errors.connect + errors.read + errors.write + errors.timeout,
+      summary.duration / 1e6,
       (summary.requests - errors.status) / (summary.duration / 1e6),
       latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
 end
