@@ -19,7 +19,7 @@ from service.queue import connect
 MEANING = {
     "intake_over_yardstick": "tickets taken in, over one bare INSERT per request",
     "intake_over_tutorial": "tickets taken in, over FastAPI, an ORM session and task.delay()",
-    "intake_p99_over_yardstick": "99th percentile of latency at half of the yardstick's most (less is better)",
+    "intake_p99_over_yardstick": "99th percentile of latency at half of the yardstick's rate (less is better)",
     "drain_over_tutorial": "tickets worked off with an instant engine, over one Celery task per ticket",
     "service_over_timed_engine": "tickets worked off, over what 4 slots of 50 ms can do at best",
     "service_over_demo_llm": "tickets worked off with the demo's primary, over that llm called by itself",
