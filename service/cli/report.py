@@ -53,9 +53,18 @@ def show(found: dict[str, Any]) -> None:
 
 def conclusions(found: dict[str, Any]) -> list[str]:
     """What is concluded from each source of truth, in rich's markup."""
-    names = [visible(found["experiment"][arm] or "nobody") for arm in ("a", "b")]
+    names = [visible(_arm(found["experiment"], name)) for name in ("a", "b")]
     arms = f"(A = {names[0]}, B = {names[1]})"
     return [f"[bold]{one['sentence']}[/] {arms}: {visible(one['reason'])}" for one in found["conclusions"]]
+
+
+def _arm(experiment: dict[str, Any], name: str) -> str:
+    """The llm of an arm; in a split all of its policy, since both arms may begin with the same llm."""
+    arm = experiment["arms"][name]
+    if arm is None or experiment["mode"] != "split":
+        return experiment[name] or "nobody"
+    helped = f", below {arm['escalate_below']:g} with {arm['fallback']}" if arm["fallback"] else " alone"
+    return f"{arm['primary']}{helped}"
 
 
 def arm_table(found: dict[str, Any]) -> Table:
@@ -79,7 +88,7 @@ def llm_table(found: dict[str, Any]) -> Table:
         name = visible(llm["llm"]) + (" (demo)" if llm["demo"] else "")
         sure = "" if llm["mean_confidence"] is None else f"{llm['mean_confidence']:.3f}"
         for row in llm["accuracy"] or [None]:
-            table.add_row(name, str(llm["n"]), share(row), sure, row["source"] if row else "")
+            table.add_row(name, str(llm["n"]), share(row, llm["mean_confidence_n"]), sure, row["source"] if row else "")
     cascade = found["cascade"]
     for row in cascade["accuracy"] or [None]:
         table.add_row("cascade as served", str(cascade["n"]), share(row), "", row["source"] if row else "")
@@ -97,8 +106,10 @@ def time_table(found: dict[str, Any]) -> Table:
     return table
 
 
-def share(row: dict[str, Any] | None) -> str:
-    """A proportion with its interval and n, or that it is not measured."""
+def share(row: dict[str, Any] | None, comparable: int | None = None) -> str:
+    """A proportion with its interval and n, or why it is not measured; `comparable` answers could have been."""
+    if comparable == 0:
+        return "not measured: asked only where another was unsure or could not answer"
     if row is None or row["value"] is None:
         return "not measured: no verdicts"
     return f"{row['value']:.3f} ({row['low']:.3f}-{row['high']:.3f}, n={row['n']})"

@@ -7,7 +7,7 @@ from written import Written
 
 EXPERIMENTS = """
 experiments:
-  - {name: halves, mode: split, a: {primary: primary}, b: {primary: fallback}, until: 2020-03-01T00:00:00Z}
+  - {name: halves, mode: split, a: {primary: primary}, b: {primary: primary, fallback: fallback, escalate_below: 0.85}, until: 2020-03-01T00:00:00Z}
 """
 DAY = "2020-02-02T00:00:00Z"
 
@@ -32,7 +32,7 @@ def test_the_running_one_is_the_default(reported):
 
 def test_a_split_shows_its_arms(reported):
     out = reported("report", "--experiment", "halves").out
-    assert "not enough verdicts: about 2,800 more (A = primary, B = fallback): A was right on 2 of 2" in out
+    assert "not enough verdicts: about 2,800 more (A = primary alone, B = primary, below 0.85 with fallback): A was right on 2 of 2" in out
     (line,) = [line for line in out.splitlines() if line.startswith("│ A ")]
     assert [cell.strip() for cell in line.split("│")[1:-1]] == ["A", "2", "2", "2", "2", "1.000 (0.342-1.000, n=2)"]
 
@@ -55,7 +55,7 @@ def test_an_llm_that_was_only_needed_has_no_mean_confidence(reported, sql):
     sql("UPDATE predictions SET reason = 'escalated' WHERE reason = 'shadow'")
     ran = reported("report")
     assert ran.code == 0
-    assert "not measured: no verdicts" in ran.out
+    assert "not measured: asked only where another was unsure" in ran.out
 
 
 def test_names_are_not_markup(reported, sql):
