@@ -1,12 +1,11 @@
 """The Ollama engine: another server on this machine or network holds the weights and scores. Called by workers."""
 
 import dataclasses
-import math
 import threading
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,18 +15,12 @@ from circuitbreaker import CircuitBreaker
 from models.errors import ConfigError, EngineDown, EngineError
 from models.llm.card import Card
 from models.llm.prompt import render
+from workers.engines import guard
 from workers.engines.base import Scores, Timings
+from workers.engines.guard import FAILURES, added
 from workers.engines.ollama_http import Server, token_request
 
 log = structlog.get_logger()
-
-# So many calls in a row fail before nobody is asked any more; `load` then brings the llm back.
-FAILURES = 5
-REST_S = 30.0
-
-
-def _breaker() -> CircuitBreaker:
-    return CircuitBreaker(failure_threshold=FAILURES, recovery_timeout=REST_S, expected_exception=EngineDown)
 
 
 @dataclass(frozen=True)
@@ -37,7 +30,7 @@ class _Loaded:
     model: str
     digest: str
     codes: frozenset[str]
-    breaker: CircuitBreaker = field(default_factory=_breaker)
+    breaker: CircuitBreaker = field(default_factory=guard.breaker)
 
 
 class Ollama:
@@ -113,16 +106,8 @@ class Ollama:
             raise EngineDown(_failed(llm, ready))
         return ready
 
-    @contextmanager
-    def _slot(self, seconds: float) -> Iterator[float]:
-        """One of `parallel` places, waited for here, where it is seen and ends; gives the seconds that are left."""
-        deadline = time.monotonic() + seconds
-        if not self._slots.acquire(timeout=seconds):
-            raise EngineDown(f"No slot of Ollama became free within {seconds:.3g} s.")
-        try:
-            yield deadline - time.monotonic()
-        finally:
-            self._slots.release()
+    def _slot(self, seconds: float) -> AbstractContextManager[float]:
+        return guard.slot(self._slots, seconds, "Ollama")
 
     def _resident(self, ready: _Loaded) -> bool:
         """Whether Ollama has in memory what it had, and would still answer with that."""
@@ -214,14 +199,8 @@ def by_text(reply: dict[str, Any]) -> dict[str, float]:
     listed: dict[str, float] = {}
     for entry in entries:
         text, value = entry["token"], float(entry["logprob"])
-        listed[text] = _added(listed[text], value) if text in listed else value
+        listed[text] = added(listed[text], value) if text in listed else value
     return listed
-
-
-def _added(one: float, other: float) -> float:
-    """log(exp(one) + exp(other))."""
-    top = max(one, other)
-    return top + math.log(math.exp(one - top) + math.exp(other - top))
 
 
 def _timings(call_ms: float, waited_ms: float, reply: dict[str, Any]) -> Timings:
