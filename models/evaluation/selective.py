@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom, norm
+from scipy.stats import binom
 
 from models.metrics import proportion
 
@@ -73,9 +73,7 @@ def certify(confidence: np.ndarray, right: np.ndarray, target: float, delta: flo
         best = threshold, n, hits
     assert best is not None  # noqa: S101 (there is always a first step)
     threshold, n, hits = best
-    sentence = (
-        f"at least {target:.0%} of the answers from a confidence of {threshold:.3f} on are right, at {1 - delta:.0%}"
-    )
+    sentence = f"from a confidence of {threshold:.3f} on at least {target:.1%} are right, at {1 - delta:.0%} confidence"
     return Certificate(threshold, n / len(right), hits / n, n, delta, None, sentence)
 
 
@@ -93,9 +91,17 @@ def _hopes(share: float, n: int, total: int, target: float, delta: float) -> Cer
     if share <= target:
         sentence = f"not certifiable: of the surest {n} rows {share:.3f} are right, and more rows would not change that"
         return _nothing(sentence, delta, None)
-    head = norm.isf(delta) ** 2 * target * (1 - target) / (share - target) ** 2
-    needs = max(total + 1, math.ceil(head * total / n))
+    head = float(n)
+    while binom.sf(share * head - 1, int(head), target) > delta:
+        head *= 1.02
+    needs = _rounded_up(head * total / n)
     return _nothing(f"not certifiable: needs about {needs:,} rows", delta, needs)
+
+
+def _rounded_up(rows: float) -> int:
+    """To two digits: it is a guess, made from the rows that were not enough."""
+    unit: int = 10 ** max(0, math.floor(math.log10(rows)) - 1)
+    return math.ceil(rows / unit) * unit
 
 
 def _nothing(sentence: str, delta: float, needs: int | None) -> Certificate:

@@ -8,7 +8,21 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.errors import TriageError
-from service.cli import backup, demo, doctor, imports, keys, llm, offline, report, running, runs, vocabulary
+from service.cli import (
+    backup,
+    calibrate,
+    demo,
+    doctor,
+    evaluate,
+    imports,
+    keys,
+    llm,
+    offline,
+    report,
+    running,
+    runs,
+    vocabulary,
+)
 
 app = typer.Typer(
     help="Reads support tickets and says which queue they belong to, how sure it is, and which llm does it better.",
@@ -16,7 +30,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in (demo, running, keys, imports, runs, llm, vocabulary, report, offline, doctor, backup):
+for group in (
+    demo,
+    running,
+    keys,
+    imports,
+    runs,
+    llm,
+    vocabulary,
+    report,
+    offline,
+    evaluate,
+    calibrate,
+    doctor,
+    backup,
+):
     group.register(app)
 
 

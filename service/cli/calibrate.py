@@ -1,0 +1,102 @@
+"""calibrate: an llm's temperature from labelled tickets, written into its card."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from models import taxonomy
+from models.errors import ConfigError
+from models.llm.card import sha256
+from models.taxonomy import Taxonomy
+from models.whole import whole
+from service import settings
+from service.cli import labelled, llm_names
+from service.cli.common import say
+from service.logs import configure
+from service.settings import DEMO_LLMS, Loaded
+
+if TYPE_CHECKING:
+    from service.cli.recalibrating import Recalibrated
+    from workers.llms import Llm
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(calibrate)
+
+
+def calibrate(
+    llm: Annotated[str, typer.Option(help="A name of triage.yaml, or KIND:VALUE")],
+    data: Annotated[Path, typer.Option(help="Labelled tickets that the llm was not trained on")],
+    vocabulary: Annotated[
+        Path | None, typer.Option("--taxonomy", help="The labels [default: that of triage.yaml]")
+    ] = None,
+) -> None:
+    """Fits the temperature that makes an llm's confidence true, and writes it into its card."""
+    loaded = llm_names.load(settings.settings(), [llm])
+    configure(loaded.settings.model_copy(update={"log_level": "error"}))
+    card = _card(loaded, llm)
+    labels = taxonomy.load(vocabulary or loaded.taxonomy_path)
+    rows, _ = labelled.read(data, labels)
+    from service.cli.asking import opened  # engines, numpy and scipy take seconds to load
+    from service.cli.measuring import part, refuse_untrained
+    from service.cli.recalibrating import recalibrate
+
+    asked = part(labels, rows)
+    with opened(loaded, [llm]) as llms:
+        refuse_untrained(llms, asked)
+        _refuse_others(llms.all[llm], asked)
+        found = recalibrate(llms, llm, asked, rows, sha256(data))
+    _note(card, found)
+    for field, one in found.items():
+        say(_told(llm, field, one))
+    if all(one.made is None for one in found.values()):
+        raise typer.Exit(1)
+
+
+def _card(loaded: Loaded, name: str) -> Path:
+    """The card to write; a shipped one stays as it is."""
+    card = loaded.model_path(name).with_suffix(".json")
+    if DEMO_LLMS in card.resolve().parents:
+        raise ConfigError(
+            f"The card of {name} is shipped and stays as it is: copy it and its GGUF beside triage.yaml first."
+        )
+    return card
+
+
+def _refuse_others(llm: "Llm", asked: Taxonomy) -> None:
+    """A temperature of other weights or over other labels would not count when the llm serves."""
+    assert llm.card is not None  # noqa: S101 (it is loaded)
+    assert llm.wanted is not None  # noqa: S101
+    if llm.card.digest != llm.wanted.digest:
+        raise ConfigError(
+            f"What is served as {llm.name} is not what its card describes: run triage llm create {llm.name} first."
+        )
+    for name, field in asked.fields_.items():
+        beside = sorted(llm.card.codes[name].keys() - {label.id for label in field.labels})
+        if beside:
+            raise ConfigError(
+                f"The llm {llm.name} knows labels of field {name} that the taxonomy lacks ({', '.join(beside[:5])}): "
+                "a temperature over fewer labels would not count."
+            )
+
+
+def _note(card: Path, found: "dict[str, Recalibrated]") -> None:
+    """The card with what was accepted, whole or not at all."""
+    made = {field: asdict(one.made) for field, one in found.items() if one.made is not None}
+    if not made:
+        return
+    content = json.loads(card.read_text(encoding="utf-8"))
+    content["calibration"] = content.get("calibration", {}) | made
+    with whole(card) as part:
+        part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _told(llm: str, field: str, one: "Recalibrated") -> str:
+    fit = one.fit
+    seen = f"NLL of unseen tickets {fit.before:.4f} before, {fit.after:.4f} after, n {fit.n}"
+    if one.made is None:
+        return f"{llm}, {field}: refused, T {fit.temperature:.3f} does not help ({seen}); the card stays as it is."
+    return f"{llm}, {field}: T {fit.temperature:.3f} ({seen}), written as {one.made.id}."

@@ -1,0 +1,159 @@
+"""evaluate: how good llms and policies are on labelled tickets, on a terminal, as JSON, as one HTML file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from models import taxonomy
+from models.errors import ConfigError
+from models.llm.card import sha256
+from models.whole import whole
+from service import settings
+from service.cli import evaluated, labelled, llm_names
+from service.cli.common import say, visible
+from service.config import Arm
+from service.logs import configure
+from service.settings import Loaded
+
+POLICY = "policy"
+NAMES_SHOWN = 5
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(evaluate)
+
+
+def evaluate(
+    test: Annotated[Path, typer.Option(help="JSONL or CSV with body and label (a text, or field -> label)")],
+    vocabulary: Annotated[
+        Path | None, typer.Option("--taxonomy", help="The labels [default: that of triage.yaml]")
+    ] = None,
+    llm: Annotated[
+        list[str] | None, typer.Option(help="A name of triage.yaml or KIND:VALUE, as often as you like")
+    ] = None,
+    policy: Annotated[bool, typer.Option("--policy", help="Primary and fallback as served")] = False,
+    train: Annotated[Path | None, typer.Option(help="What the llms learned from: test rows of it are named")] = None,
+    calibrate: Annotated[Path | None, typer.Option(help="Fit temperatures on these tickets, for this time")] = None,
+    target: Annotated[list[float] | None, typer.Option(help="Precision to certify [default: 0.95]")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write every figure to this file")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with diagrams to this file")] = None,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn", min=0)] = 0,
+) -> None:
+    """Accuracy, calibration, what can be automated and how fast, on tickets whose label is known."""
+    given = {"test": test, "taxonomy": vocabulary, "train": train, "calibrate": calibrate}
+    inputs = {name: path for name, path in given.items() if path is not None}
+    _refuse_places([json, html], inputs.values())
+    targets = _targets(target)
+    loaded = llm_names.load(settings.settings(), llm or [])
+    configure(loaded.settings.model_copy(update={"log_level": "error"}))
+    inputs["taxonomy"] = vocabulary or loaded.taxonomy_path
+    found = _found(loaded, inputs, _arms(loaded, llm or [], policy=policy), targets, seed)
+    for sentence in found["notes"]:
+        say(sentence)
+    evaluated.show(found)
+    _write(found, json, html)
+
+
+def _arms(loaded: Loaded, names: Sequence[str], *, policy: bool) -> dict[str, Arm]:
+    """Who is evaluated. Where nothing is named: the llms of the policy, each alone, and the policy."""
+    served = loaded.config.policy
+    if not names and not policy:
+        names, policy = served.llms, served.fallback is not None
+    alone = {name: Arm(primary=name, escalate_below=served.escalate_below) for name in names}
+    return alone | ({POLICY: served} if policy else {})
+
+
+def _found(
+    loaded: Loaded, inputs: dict[str, Path], arms: dict[str, Arm], targets: Sequence[float], seed: int
+) -> dict[str, Any]:
+    """Everything that is shown and written."""
+    vocabulary = taxonomy.load(inputs["taxonomy"])
+    rows, beside = labelled.read(inputs["test"], vocabulary)
+    more = labelled.read(inputs["calibrate"], vocabulary)[0] if "calibrate" in inputs else []
+    known = {name: labelled.texts(path) for name, path in inputs.items() if name in ("train", "calibrate")}
+    overlaps = {name: labelled.overlap(rows, texts) for name, texts in known.items()}
+    from service.cli import measuring  # engines, numpy and scipy take seconds to load
+    from service.cli.asking import opened
+
+    over = measuring.Measured(measuring.part(vocabulary, rows), rows, targets, seed)
+    with opened(loaded, list(dict.fromkeys(name for arm in arms.values() for name in arm.llms))) as llms:
+        measuring.refuse_untrained(llms, over.taxonomy)
+        fits = measuring.refit(llms, over.taxonomy, more, sha256(inputs["calibrate"])) if more else {}
+        results = [one for name, arm in arms.items() for one in measuring.measure(llms, name, arm, over, fits)]
+    return {
+        "results": results,
+        "files": {n: {"name": p.name, "sha256": sha256(p)} for n, p in inputs.items()},
+        "rows": len(rows),
+        "overlap": {name: {"n": len(names), "rows": names} for name, names in overlaps.items()},
+        "seed": seed,
+        "notes": [*_beside(beside), *_overlapping(overlaps), *_unanswered(results), *_refused(results)],
+    }
+
+
+def _beside(fields: set[str]) -> list[str]:
+    return [f"The taxonomy has no field {visible(name)}: its labels are not used." for name in sorted(fields)]
+
+
+def _overlapping(overlaps: dict[str, list[str]]) -> list[str]:
+    return [
+        f"{len(names)} test tickets stand in --{name} too, so the figures flatter: "
+        f"{', '.join(visible(one) for one in names[:NAMES_SHOWN])}{', ...' if len(names) > NAMES_SHOWN else ''}."
+        for name, names in overlaps.items()
+        if names
+    ]
+
+
+def _unanswered(results: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{one['llm']}, field {one['field']}: {n} tickets have no answer and count nowhere ({why})."
+        for one in results
+        for why, n in one["unanswered"].items()
+        if n
+    ]
+
+
+def _refused(results: list[dict[str, Any]]) -> list[str]:
+    """Temperatures that unseen rows did not confirm."""
+    found = {
+        (llm, one["field"]): fit
+        for one in results
+        for llm, fit in one["calibration"]["refit"].items()
+        if not fit["accepted"]
+    }
+    return [
+        f"{llm}, field {field}: the temperature {fit['temperature']:.3g} did not lower the NLL of unseen rows "
+        "and is not used."
+        for (llm, field), fit in found.items()
+    ]
+
+
+def _targets(given: Sequence[float] | None) -> Sequence[float]:
+    if any(not 0.5 <= target < 1 for target in given or ()):
+        raise ConfigError("--target is a share from 0.5 to below 1, like 0.95.")
+    return given or [0.95]
+
+
+def _refuse_places(places: Sequence[Path | None], inputs: Any) -> None:
+    """Said at once and not after an hour of asking."""
+    for place in places:
+        if place is None:
+            continue
+        if not place.resolve().parent.is_dir():
+            raise ConfigError(f"There is no folder {place.parent} to write {place.name} to.")
+        if place.resolve() in [path.resolve() for path in inputs]:
+            raise ConfigError(f"{place} is one of the files that are read: choose another name.")
+
+
+def _write(found: dict[str, Any], json: Path | None, html: Path | None) -> None:
+    """Each file appears whole or not at all."""
+    if json is not None:
+        with whole(json) as part:
+            part.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
+    if html is not None:
+        from service.pages import evaluation  # with the web framework, which no other form needs
+
+        with whole(html) as part:
+            part.write_text(evaluation.render(found), encoding="utf-8")

@@ -1,0 +1,71 @@
+"""What --llm may say: a name of triage.yaml, or KIND:VALUE. Used by evaluate and calibrate."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from models.errors import ConfigError
+from service.config import Config, EngineConfig, LlmConfig, PolicyConfig, read_config
+from service.settings import Loaded, Settings
+
+KINDS: dict[str, Callable[[Config | None, str], tuple[EngineConfig, LlmConfig]]] = {}
+
+
+def load(found: Settings, names: Iterable[str]) -> Loaded:
+    """triage.yaml with the llms of these names; without names of its own it need not be there."""
+    there = found.config.is_file() or not names or any(_kind(name) is None for name in names)
+    config = read_config(found.config) if there else None
+    llms = dict(config.llms) if config else {}
+    engines = dict(config.engines) if config else {}
+    for name in names:
+        if name not in llms:
+            engine, llm = _made(config, name)
+            engines[llm.engine] = engines.get(llm.engine, engine)
+            llms[name] = llm
+    policy = config.policy if config else PolicyConfig(primary=next(iter(llms)))
+    base = config or Config(engines=engines, llms=llms, policy=policy)
+    folder = found.config.resolve().parent
+    return Loaded(settings=found, config=base.model_copy(update={"engines": engines, "llms": llms}), folder=folder)
+
+
+def _kind(name: str) -> str | None:
+    kind = name.partition(":")[0]
+    return kind if ":" in name and kind in KINDS else None
+
+
+def _made(config: Config | None, name: str) -> tuple[EngineConfig, LlmConfig]:
+    kind, value = _kind(name), name.partition(":")[2]
+    if kind is None or not value:
+        known = f"; there are: {', '.join(config.llms)}" if config else ""
+        forms = ", ".join(f"{kind}:..." for kind in KINDS)
+        raise ConfigError(f"There is no llm {name!r} in triage.yaml{known}. Without triage.yaml say {forms}.")
+    return KINDS[kind](config, value)
+
+
+def _llamacpp(config: Config | None, value: str) -> tuple[EngineConfig, LlmConfig]:
+    path = value if value.startswith("demo:") else str(Path(value).resolve())
+    name, engine = _engine(config, "llamacpp")
+    return engine, LlmConfig(engine=name, model=path)
+
+
+def _linear(config: Config | None, value: str) -> tuple[EngineConfig, LlmConfig]:
+    name, engine = _engine(config, "linear")
+    return engine, LlmConfig(engine=name, model=str(Path(value).resolve()))
+
+
+def _ollama(config: Config | None, value: str) -> tuple[EngineConfig, LlmConfig]:
+    """The codes and the prompt stand in the card, and only triage.yaml says where that is."""
+    for llm in config.llms.values() if config else ():
+        if config and config.engines[llm.engine].kind == "ollama" and llm.model == value:
+            return config.engines[llm.engine], llm
+    raise ConfigError(
+        f"Nobody knows the card of {value!r} in Ollama: name the model with its card under llms in triage.yaml."
+    )
+
+
+def _engine(config: Config | None, kind: str) -> tuple[str, EngineConfig]:
+    """The first of that kind in triage.yaml, else one with default settings."""
+    of_kind = ((name, engine) for name, engine in (config.engines if config else {}).items() if engine.kind == kind)
+    return next(of_kind, (kind, EngineConfig.model_validate({"kind": kind})))
+
+
+KINDS |= {"llamacpp": _llamacpp, "linear": _linear, "ollama": _ollama}
