@@ -19,9 +19,12 @@ class _Strict(BaseModel):
 
 
 class EngineConfig(_Strict):
-    """One way to reach language models: `llamacpp`, llama.cpp inside the worker, or `ollama`, a server at `url`."""
+    """One way to reach language models.
 
-    kind: Literal["llamacpp", "ollama"]
+    `llamacpp` is llama.cpp inside the worker, `ollama` a server at `url`, `linear` needs neither.
+    """
+
+    kind: Literal["llamacpp", "ollama", "linear"]
     url: str = OLLAMA
     parallel: Annotated[int, Field(ge=1, le=64)] = 4
 
@@ -37,7 +40,8 @@ class EngineConfig(_Strict):
 class LlmConfig(_Strict):
     """Weights on an engine: for llamacpp a path to a GGUF beside its card, or `demo:primary`, `demo:fallback`.
 
-    For ollama `model` is the name there, and `card` a path to the card, or one of the same two words.
+    For ollama `model` is the name there, and `card` a path to the card, or one of the same two words. For linear it is
+    the folder that `triage train linear` wrote.
     """
 
     engine: str

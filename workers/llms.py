@@ -14,6 +14,7 @@ from models.taxonomy import Taxonomy, TaxonomyField
 from service.config import EngineConfig
 from service.settings import Loaded
 from workers.engines.base import Engine, Timings
+from workers.engines.linear import Linear
 from workers.engines.llamacpp import LlamaCpp
 from workers.engines.ollama import Ollama
 from workers.figures import Figures
@@ -30,6 +31,7 @@ class Opinion:
     answer: Answer
     timings: Timings
     pin: Pin
+    scope: float | None = None
 
 
 @dataclass(slots=True)
@@ -59,7 +61,7 @@ class Llm:
         with self.figures.asking(self.name):
             scores = self.engine.score(self.name, prompt, list(codes.values()))
             found = answer(scores.logprobs, codes, fit.temperature if fit is not None and known else None)
-        return Opinion(self.name, found, scores.timings, pin_of(self.card, self.engine))
+        return Opinion(self.name, found, scores.timings, pin_of(self.card, self.engine), scores.scope)
 
     def lacks(self, taxonomy: Taxonomy) -> str | None:
         """Why this llm cannot answer every field; None when it can."""
@@ -142,4 +144,6 @@ def build(config: EngineConfig, models: dict[str, str], sockets: Path) -> Engine
     """The engine that triage.yaml describes; `models` says what each of its llms is called there."""
     if config.kind == "ollama":
         return Ollama(config.url, models, parallel=config.parallel)
+    if config.kind == "linear":
+        return Linear(parallel=config.parallel)
     return LlamaCpp(sockets, parallel=config.parallel)

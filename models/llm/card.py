@@ -1,4 +1,4 @@
-"""The JSON card beside a GGUF: what an llm is called, how it is asked and how its confidence is calibrated.
+"""The JSON card beside an llm's weights: what it is called, how it is asked and how its confidence is calibrated.
 
 Called by workers (before an engine loads the file) and by the service (to name llm versions).
 """
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ConfigError, EngineDown
+
+LINEAR, LINEAR_CARD = "model.skops", "card.json"
+"""The two files in the folder of a linear llm."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Card:
-    """One llm version. `digest` is the SHA-256 of the GGUF, `codes` field -> label -> code.
+    """One llm version. `digest` is the SHA-256 of the weights' file, `codes` field -> label -> code.
 
     `served` are the digests under which Ollama servers hold these very weights; most of them rewrite a GGUF they take.
     """
@@ -41,20 +44,23 @@ class Card:
     served: tuple[str, ...] = ()
 
 
-def load_card(gguf: Path) -> Card:
-    """The card beside `gguf`, checked against the file's bytes. Given a card itself, that: its weights are elsewhere.
+def load_card(place: Path) -> Card:
+    """The card beside the GGUF `place`, or in the folder of a linear llm, checked against the bytes of the weights.
 
-    Raises EngineDown when the GGUF is not there (it may come later), ConfigError when the card is missing, broken or
-    another file's.
+    Given a card itself, that: its weights are elsewhere. Raises EngineDown when the weights are not there (they may
+    come later), ConfigError when the card is missing, broken or another file's.
     """
-    if gguf.suffix == ".json":
-        return _parse(gguf.with_suffix(".gguf"), _read(gguf))
-    if not gguf.is_file():
-        raise EngineDown(f"There is no GGUF file at {gguf}.")
-    card = _parse(gguf, _read(gguf.with_suffix(".json")))
-    if sha256(gguf) != card.digest:
+    if place.suffix == ".json":
+        return _parse(place.with_suffix(".gguf"), _read(place))
+    folder = place.is_dir() or not place.suffix
+    weights = place / LINEAR if folder else place
+    if not weights.is_file():
+        raise EngineDown(f"There is no {'linear llm' if folder else 'GGUF file'} at {place}.")
+    card = _parse(weights, _read(place / LINEAR_CARD if folder else place.with_suffix(".json")))
+    if sha256(weights) != card.digest:
         raise ConfigError(
-            f"{gguf.name} is not the file its card describes: the SHA-256 differs. Restore it or write its card anew."
+            f"{weights.name} is not the file its card describes: the SHA-256 differs. "
+            "Restore it or write its card anew."
         )
     return card
 
@@ -69,7 +75,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"There is no card at {path}: every GGUF needs one beside it.") from None
+        raise ConfigError(f"There is no card at {path}: every llm needs one beside its weights.") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"The card {path} cannot be read: {error}.") from None
     if not isinstance(content, dict):

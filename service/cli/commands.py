@@ -21,6 +21,7 @@ from service.cli import (
     report,
     running,
     runs,
+    train,
     vocabulary,
 )
 
@@ -42,6 +43,7 @@ for group in (
     offline,
     evaluate,
     calibrate,
+    train,
     doctor,
     backup,
 ):

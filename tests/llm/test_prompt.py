@@ -13,7 +13,10 @@ from models.llm.prompt import render
 from models.llm.text import prepare
 
 PROMPTS = Path(models.llm.__file__).parent / "prompts"
-PUBLISHED = {"tuned-1.txt": "bcc48f7a3dd46ea0436b67f17b3de386092d83f65ac6557655ce823f99b13bc7"}
+PUBLISHED = {
+    "text-1.txt": "1b2936100f54e6f6ca0d36a89adb0ff983c88809c57332a314ef3f4d95fc4dce",
+    "tuned-1.txt": "bcc48f7a3dd46ea0436b67f17b3de386092d83f65ac6557655ce823f99b13bc7",
+}
 
 
 def test_published_prompts_never_change() -> None:

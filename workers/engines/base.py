@@ -31,12 +31,14 @@ class Timings:
 class Scores:
     """code -> raw natural log-probability as the very next token, of the softmax over the whole vocabulary.
 
-    A code the engine could not score is absent, and `complete` then false.
+    A code the engine could not score is absent, and `complete` then false. The softmax of the linear engine is over the
+    labels alone, so its `scope` says what a mass says elsewhere: the larger, the surer it is that some label fits.
     """
 
     logprobs: dict[str, float]
     complete: bool
     timings: Timings
+    scope: float | None = None
 
 
 class Engine(Protocol):
