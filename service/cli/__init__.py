@@ -1,14 +1,29 @@
 """The command line `triage`: one file per group of commands. Errors are one sentence on stderr, never a traceback."""
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def main() -> None:
     """The entry point."""
-    try:
-        # Loading takes a second, in which a Ctrl-C should not print a traceback either.
+    with _interruptible():
         from service.cli.commands import run
-
+    try:
         run()
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """While libraries load, which takes a second, a Ctrl-C ends the process as such: nothing has been begun yet.
+
+    As an exception it would print a traceback, or be swallowed by whatever code is being loaded.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, before)
