@@ -1,6 +1,6 @@
 """What one llm or policy said of the labelled tickets of one field, as columns. Made by the command line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +13,8 @@ OUTSIDE = -1
 class Answered:
     """One row a ticket. `scores` are [rows, labels], `truth` the index of the right label, or OUTSIDE.
 
-    `scope` is larger the surer the llm is that some label fits; `ms` is the time its answer took.
+    `scope` is larger the surer the llm is that some label fits; `ms` is the time its answer took. Where an answer is a
+    label and nothing else, `scored` is false: the scores say which label, and not how sure.
     """
 
     labels: tuple[str, ...]
@@ -22,6 +23,7 @@ class Answered:
     scope: np.ndarray
     automated: np.ndarray
     ms: np.ndarray
+    scored: bool = True
 
     @cached_property
     def said(self) -> np.ndarray:
@@ -41,8 +43,8 @@ class Answered:
 
     def only(self, rows: np.ndarray) -> "Answered":
         """The same of some rows."""
-        columns = (self.scores, self.truth, self.scope, self.automated, self.ms)
-        return Answered(self.labels, *(column[rows] for column in columns))
+        columns = ("scores", "truth", "scope", "automated", "ms")
+        return replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
     def inside(self) -> "Answered":
         """Without the rows that belong to no label."""

@@ -14,6 +14,21 @@ from models.evaluation.reliability import reliability
 
 LEAST = 1e-12  # a probability that underflowed is not impossible
 SHOWN = 20
+CONFIDENCE = (
+    *(
+        "top3",
+        "top3_ci",
+        "mean_confidence",
+        "ece",
+        "ece_null_mean",
+        "ece_null_p95",
+        "ece_debiased",
+        "brier",
+        "brier_ci",
+    ),
+    *("nll", "nll_ci", "aurc", "aurc_ci", "oos_auroc", "oos_rejected_at_95_kept", "oos_rejected_ci"),
+)
+"""What only an llm that says how sure it is can be measured by."""
 
 
 def figures(answered: Answered, others: frozenset[str], targets: Sequence[float], seed: int = 0) -> dict[str, Any]:
@@ -22,23 +37,38 @@ def figures(answered: Answered, others: frozenset[str], targets: Sequence[float]
     A row that belongs to no label counts for scope and for what was automated, and for nothing else.
     """
     inside = answered.inside()
+    found = {"n": len(inside.truth)} | _accuracy(inside) | _macro_f1(inside, seed)
+    found |= _automated(answered) | _times(answered) | {"confusions": _confusions(inside)}
+    if not answered.scored:
+        n_oos = int(_outside(answered, others).sum())
+        return (
+            found | dict.fromkeys(CONFIDENCE) | {"n_oos": n_oos, "coverage_at": {}, "coverage": [], "reliability": []}
+        )
     return (
-        {"n": len(inside.truth)}
-        | _accuracy(inside)
+        found
+        | _share("top3", _among_the_first(inside, 3))
         | _calibration(inside, seed)
         | _with_intervals(inside, seed)
         | _selective(inside, targets)
-        | _automated(answered)
         | _scope(answered, others)
-        | _times(answered)
-        | {"confusions": _confusions(inside)}
     )
 
 
 def _accuracy(inside: Answered) -> dict[str, Any]:
-    third = np.sort(inside.scores, axis=1)[:, -min(3, len(inside.labels))]
-    own = inside.scores[np.arange(len(inside.truth)), inside.truth]
-    return _share("accuracy", inside.right) | _share("top3", own >= third)
+    return _share("accuracy", inside.right)
+
+
+def _among_the_first(inside: Answered, k: int) -> np.ndarray:
+    least = np.sort(inside.scores, axis=1)[:, -min(k, len(inside.labels))]
+    own: np.ndarray = inside.scores[np.arange(len(inside.truth)), inside.truth]
+    return own >= least
+
+
+def _macro_f1(inside: Answered, seed: int) -> dict[str, Any]:
+    return {
+        "macro_f1": bootstrap.macro_f1(inside),
+        "macro_f1_ci": list(bootstrap.intervals(inside, {}, seed)["macro_f1"]),
+    }
 
 
 def _share(name: str, hits: np.ndarray) -> dict[str, Any]:
@@ -62,10 +92,8 @@ def _calibration(inside: Answered, seed: int) -> dict[str, Any]:
 def _with_intervals(inside: Answered, seed: int) -> dict[str, Any]:
     own = inside.scores[np.arange(len(inside.truth)), inside.truth]
     losses = {"brier": (inside.confidence - inside.right) ** 2, "nll": -np.log(np.maximum(own, LEAST))}
-    values = {name: float(loss.mean()) for name, loss in losses.items()} | {
-        "macro_f1": bootstrap.macro_f1(inside),
-        "aurc": selective.aurc(inside.confidence, inside.right),
-    }
+    values = {name: float(loss.mean()) for name, loss in losses.items()}
+    values["aurc"] = selective.aurc(inside.confidence, inside.right)
     bounds = bootstrap.intervals(inside, losses, seed)
     return values | {f"{name}_ci": list(bounds[name]) for name in values}
 
@@ -82,9 +110,13 @@ def _automated(answered: Answered) -> dict[str, Any]:
     return found | {"n_automated": n, "automated": n / len(answered.truth)}
 
 
+def _outside(answered: Answered, others: frozenset[str]) -> np.ndarray:
+    beside = [at for at, label in enumerate(answered.labels) if label in others]
+    return np.isin(answered.truth, [*beside, OUTSIDE])
+
+
 def _scope(answered: Answered, others: frozenset[str]) -> dict[str, Any]:
-    beside = [at for at, label in enumerate(answered.labels) if label in others] + [OUTSIDE]
-    outside = np.isin(answered.truth, beside)
+    outside = _outside(answered, others)
     return scope.outside(answered.scope[~outside], answered.scope[outside])
 
 

@@ -5,7 +5,7 @@ Needs engines and numpy: imported where a command asks for it.
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,6 +54,7 @@ class Asked:
             scope=scope if None in own else np.array(own),
             automated=np.array([outcome.decision.action == "automate" for _, outcome in pairs]),
             ms=np.array([sum(said.opinion.timings.call_ms for said in outcome.said) for _, outcome in pairs]),
+            scored=all(_given(outcome) for _, outcome in pairs),
         )
 
     def calibrated(self, name: str) -> int:
@@ -105,17 +106,27 @@ def ask(llms: Llms, arm: Arm, taxonomy: Taxonomy, rows: Sequence[Labelled], titl
     return Asked(list(rows), outcomes, time.perf_counter() - started)
 
 
+def _given(outcome: FieldOutcome) -> list[Mapping[str, float]]:
+    """The scores of the llms that decided; none where one of them only named a label."""
+    answers = {said.opinion.llm: said.opinion.answer.scores for said in outcome.said}
+    found = [answers[llm] for llm in outcome.decision.llms]
+    return found if all(found) else []
+
+
 def _scores(outcome: FieldOutcome, labels: Sequence[str]) -> list[float]:
     """The scores that decided; a label that the engine did not list counts like the last one listed."""
-    answers = {said.opinion.llm: said.opinion.answer.scores for said in outcome.said}
-    first, *second = (answers[llm] for llm in outcome.decision.llms)
+    given = _given(outcome)
+    if not given:
+        return [float(label == outcome.decision.label) for label in labels]
+    first, *second = given
     scores = average(first, second[0]) if second else first
     least = min(scores.values())
     return [scores.get(label, least) for label in labels]
 
 
 def _mass(outcome: FieldOutcome) -> float:
-    return max(outcome.said[0].opinion.answer.label_mass, LEAST)
+    mass = outcome.said[0].opinion.answer.label_mass
+    return max(LEAST, 1.0 if mass is None else mass)
 
 
 def _scope(scores: np.ndarray, labels: Sequence[str], temperature: float) -> np.ndarray:

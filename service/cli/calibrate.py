@@ -9,7 +9,7 @@ import typer
 
 from models import taxonomy
 from models.errors import ConfigError
-from models.llm.card import sha256
+from models.llm.card import LINEAR_CARD, sha256
 from models.taxonomy import Taxonomy
 from models.whole import whole
 from service import settings
@@ -58,7 +58,8 @@ def calibrate(
 
 def _card(loaded: Loaded, name: str) -> Path:
     """The card to write; a shipped one stays as it is."""
-    card = loaded.model_path(name).with_suffix(".json")
+    place = loaded.model_path(name)
+    card = place / LINEAR_CARD if place.is_dir() else place.with_suffix(".json")
     if DEMO_LLMS in card.resolve().parents:
         raise ConfigError(
             f"The card of {name} is shipped and stays as it is: copy it and its GGUF beside triage.yaml first."

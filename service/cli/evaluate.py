@@ -1,6 +1,8 @@
 """evaluate: how good llms and policies are on labelled tickets, on a terminal, as JSON, as one HTML file."""
 
+import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +15,7 @@ from models.llm.card import sha256
 from models.whole import whole
 from service import settings
 from service.cli import evaluated, labelled, llm_names
-from service.cli.common import say, visible
+from service.cli import train as train_linear
 from service.config import Arm
 from service.logs import configure
 from service.settings import Loaded
@@ -47,14 +49,20 @@ def evaluate(
     inputs = {name: path for name, path in given.items() if path is not None}
     _refuse_places([json, html], inputs.values())
     targets = _targets(target)
-    loaded = llm_names.load(settings.settings(), llm or [])
-    configure(loaded.settings.model_copy(update={"log_level": "error"}))
-    inputs["taxonomy"] = vocabulary or loaded.taxonomy_path
-    found = _found(loaded, inputs, _arms(loaded, llm or [], policy=policy), targets, seed)
-    for sentence in found["notes"]:
-        say(sentence)
+    with tempfile.TemporaryDirectory(prefix="triage-linear-") as place:
+        learn = partial(_learned, Path(place) / "linear", vocabulary, train) if vocabulary and train else None
+        loaded = llm_names.load(settings.settings(), llm or [], learn)
+        configure(loaded.settings.model_copy(update={"log_level": "error"}))
+        inputs["taxonomy"] = vocabulary or loaded.taxonomy_path
+        found = _found(loaded, inputs, _arms(loaded, llm or [], policy=policy), targets, seed)
     evaluated.show(found)
     _write(found, json, html)
+
+
+def _learned(place: Path, vocabulary: Path, train: Path) -> Path:
+    """`--llm linear --train F`: the folder of an llm that learned from F just now."""
+    train_linear.learn(vocabulary, train, place)
+    return place
 
 
 def _arms(loaded: Loaded, names: Sequence[str], *, policy: bool) -> dict[str, Arm]:
@@ -94,13 +102,13 @@ def _found(
 
 
 def _beside(fields: set[str]) -> list[str]:
-    return [f"The taxonomy has no field {visible(name)}: its labels are not used." for name in sorted(fields)]
+    return [f"The taxonomy has no field {name}: its labels are not used." for name in sorted(fields)]
 
 
 def _overlapping(overlaps: dict[str, list[str]]) -> list[str]:
     return [
         f"{len(names)} test tickets stand in --{name} too, so the figures flatter: "
-        f"{', '.join(visible(one) for one in names[:NAMES_SHOWN])}{', ...' if len(names) > NAMES_SHOWN else ''}."
+        f"{', '.join(names[:NAMES_SHOWN])}{', ...' if len(names) > NAMES_SHOWN else ''}."
         for name, names in overlaps.items()
         if names
     ]

@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
-from service.cli.common import screen, visible
+from service.cli.common import notes, screen, visible
 from service.pages import told
 from service.pages.told import Result
 
@@ -12,7 +12,9 @@ PAIRS = 5
 
 
 def show(found: dict[str, Any]) -> None:
-    """Every figure with its n and, where it has one, its 95 % interval."""
+    """Every figure with its n and, where it has one, its 95 % interval; what is to be known about them on stderr."""
+    for sentence in found["notes"]:
+        notes.print(visible(sentence), style="dim", highlight=False, soft_wrap=True)
     for field in dict.fromkeys(one["field"] for one in found["results"]):
         results = [one for one in found["results"] if one["field"] == field]
         screen.print(_figures(field, results))

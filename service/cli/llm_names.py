@@ -1,24 +1,34 @@
 """What --llm may say: a name of triage.yaml, or KIND:VALUE. Used by evaluate and calibrate."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 from models.errors import ConfigError
 from service.config import Config, EngineConfig, LlmConfig, PolicyConfig, read_config
 from service.settings import Loaded, Settings
 
+TRAINED = "linear"
 KINDS: dict[str, Callable[[Config | None, str], tuple[EngineConfig, LlmConfig]]] = {}
 
 
-def load(found: Settings, names: Iterable[str]) -> Loaded:
-    """triage.yaml with the llms of these names; without names of its own it need not be there."""
-    there = found.config.is_file() or not names or any(_kind(name) is None for name in names)
+def load(found: Settings, names: Collection[str], train: Callable[[], Path] | None = None) -> Loaded:
+    """triage.yaml with the llms of these names; without names of its own it need not be there.
+
+    `train` makes the folder of the llm `linear`, where triage.yaml has none of that name.
+    """
+    there = (
+        found.config.is_file()
+        or not names
+        or any(_kind(name) is None and not (train and name == TRAINED) for name in names)
+    )
     config = read_config(found.config) if there else None
     llms = dict(config.llms) if config else {}
     engines = dict(config.engines) if config else {}
     for name in names:
         if name not in llms:
-            engine, llm = _made(config, name)
+            form = f"linear:{train()}" if train and name == TRAINED else name
+            engine, llm = _made(config, form)
             engines[llm.engine] = engines.get(llm.engine, engine)
             llms[name] = llm
     policy = config.policy if config else PolicyConfig(primary=next(iter(llms)))
@@ -52,13 +62,13 @@ def _linear(config: Config | None, value: str) -> tuple[EngineConfig, LlmConfig]
     return engine, LlmConfig(engine=name, model=str(Path(value).resolve()))
 
 
-def _ollama(config: Config | None, value: str) -> tuple[EngineConfig, LlmConfig]:
+def _served(kind: str, config: Config | None, value: str) -> tuple[EngineConfig, LlmConfig]:
     """The codes and the prompt stand in the card, and only triage.yaml says where that is."""
     for llm in config.llms.values() if config else ():
-        if config and config.engines[llm.engine].kind == "ollama" and llm.model == value:
+        if config and config.engines[llm.engine].kind == kind and llm.model == value:
             return config.engines[llm.engine], llm
     raise ConfigError(
-        f"Nobody knows the card of {value!r} in Ollama: name the model with its card under llms in triage.yaml."
+        f"Nobody knows the card of {kind}:{value}: name the model with its card under llms in triage.yaml."
     )
 
 
@@ -68,4 +78,9 @@ def _engine(config: Config | None, kind: str) -> tuple[str, EngineConfig]:
     return next(of_kind, (kind, EngineConfig.model_validate({"kind": kind})))
 
 
-KINDS |= {"llamacpp": _llamacpp, "linear": _linear, "ollama": _ollama}
+KINDS |= {
+    "llamacpp": _llamacpp,
+    "linear": _linear,
+    "ollama": partial(_served, "ollama"),
+    "openai": partial(_served, "openai"),
+}

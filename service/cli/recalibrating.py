@@ -43,6 +43,8 @@ def recalibrate(
     found = {}
     for field in taxonomy.fields_:
         inside = asked.columns(taxonomy, field, 1.0).inside()
+        if not inside.scored:
+            raise InvalidRequest(f"The llm {name} does not say how sure it is: there is nothing to calibrate.")
         fit = _fit(np.log(np.maximum(inside.scores, LEAST)), inside.truth, f"{name}, field {field}")
         calibration = Calibration(
             fit.temperature, _id(card, llm.engine.kind, field, codes[field], fit, data), fit.n, "fitted"

@@ -41,6 +41,12 @@ def linear(
     out: Annotated[Path, typer.Option(help="The folder to write; it must not be there yet")],
 ) -> None:
     """Trains the linear engine, calibrates it by cross-validation, and writes it with its card."""
+    learn(taxonomy_file, data, out)
+    _how_to_use(out)
+
+
+def learn(taxonomy_file: Path, data: Path, out: Path) -> None:
+    """The same for evaluate, whose folder does not stay."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} exists already: choose another name.")
     vocabulary = taxonomy.load(taxonomy_file)
@@ -60,7 +66,6 @@ def linear(
     write(trained, out, origin)
     for name, report in trained.reports.items():
         _print(name, report)
-    _how_to_use(out)
 
 
 def _examples(data: Path, vocabulary: Taxonomy) -> "list[Example]":

@@ -34,8 +34,10 @@ def _coverage(results: list[dict[str, Any]]) -> Drawing | None:
     return plot.curves([{"llm": one["llm"], "digest": "", "coverage": one["coverage"]} for one in results])
 
 
-def reliability(bins: list[dict[str, Any]]) -> Drawing:
+def reliability(bins: list[dict[str, Any]]) -> Drawing | None:
     """Accuracy over confidence with the diagonal, and behind it where right confidences would put 95 % of the bins."""
+    if not bins:
+        return None
     lowest = min(min(row["confidence"], row["accuracy"], row["low"]) for row in bins)
     begin = min(0.9, int(lowest * 10) / 10)
     scale = SIDE / (1 - begin)

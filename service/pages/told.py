@@ -4,15 +4,22 @@ from collections.abc import Callable
 from typing import Any
 
 Result = dict[str, Any]
+UNSURE = "no confidence"
+WITHOUT_CONFIDENCE = ("tickets", "accuracy", "macro-F1", "calibration", "automated", "ms", "tickets a second")
 
 
 def rows(results: list[Result]) -> dict[str, list[str]]:
     """What is measured -> what to say of each result; all results are of one field."""
-    found = {name: [tell(one) for one in results] for name, tell in FIGURES.items()}
-    targets = results[0]["coverage_at"]
+    found = {name: [_tell(name, one) for one in results] for name in FIGURES}
+    targets = dict.fromkeys(target for one in results for target in one["coverage_at"])
     return found | {
-        f"precision {target}": [_promise(one["coverage_at"][target]) for one in results] for target in targets
+        f"precision {target}": [_promise(one["coverage_at"].get(target)) for one in results] for target in targets
     }
+
+
+def _tell(name: str, one: Result) -> str:
+    sure = one["mean_confidence"] is not None
+    return FIGURES[name](one) if sure or name in WITHOUT_CONFIDENCE else UNSURE
 
 
 def _bounded(name: str) -> Callable[[Result], str]:
@@ -35,7 +42,9 @@ def _automated(one: Result) -> str:
     return f"{one['automated']:.1%} (n={one['n_automated']:,}), right {_bounded('automated_precision')(one)}"
 
 
-def _promise(promise: dict[str, Any]) -> str:
+def _promise(promise: dict[str, Any] | None) -> str:
+    if promise is None:
+        return UNSURE
     if promise["threshold"] is None:
         return str(promise["sentence"])
     return f"{promise['coverage']:.1%} (n={promise['n']:,}) from {promise['threshold']:.3f} on"

@@ -8,6 +8,7 @@ from shipped import SHIPPED, write
 
 from models import taxonomy
 from models.llm.text import prepare
+from service import settings
 from service.config import Arm
 from service.settings import DEMO_LLMS
 from workers.classify import classify
@@ -40,3 +41,11 @@ def answers(llms):
         return [(one["category"].decision.label, one["category"].decision.confidence) for one in found]
 
     return ask
+
+
+@pytest.fixture
+def loaded_policy(llms):
+    """What the committed policy decides of a ticket."""
+    policy = settings.load(config=DEMO_LLMS / "triage.yaml").config.policy
+    vocabulary = taxonomy.load(DEMO_LLMS / "taxonomy.yaml")
+    return lambda t: classify(policy, llms, vocabulary, t["subject"], t["body"])["category"].decision

@@ -106,6 +106,26 @@ def test_rows_that_were_trained_on_are_counted_and_named(triage, folder):
     assert f"1 test tickets stand in --train too, so the figures flatter: {SHIPPED[3]['id']}." in ran.err
 
 
+def test_a_linear_llm_learns_first(triage, folder):
+    (folder / "taxonomy.yaml").write_text("fields: {category: {labels: [{id: transfers}, {id: card_payments}]}}")
+    two = [t for t in SHIPPED if t["label"]["category"] in ("transfers", "card_payments")]
+    write(folder / "train.jsonl", two[:160])
+    write(folder / "test.jsonl", two[160:220])
+    found, _ = evaluated(triage, folder, "--llm", "linear", "--train", "train.jsonl")
+    (one,) = found["results"]
+    assert (one["llm"], one["n"], one["pins"][0]["engine"]) == ("linear", 60, "linear")
+    assert one["accuracy"] > 0.75
+    assert (one["calibration"]["state"], one["calibration"]["n"]) == ("calibrated", 160)
+
+
+def test_the_policy_is_what_is_decided(triage, folder, loaded_policy):
+    found, _ = evaluated(triage, folder, "--policy")
+    (one,) = found["results"]
+    decided = [loaded_policy(ticket) for ticket in SHIPPED[:60]]
+    assert one["mean_confidence"] == pytest.approx(sum(d.confidence for d in decided) / 60, abs=0.02)
+    assert one["calibration"]["share"] == pytest.approx(sum(d.calibrated for d in decided) / 60, abs=2.01 / 60)
+
+
 def test_a_temperature_for_this_time(triage, folder, own):
     before = own.read_bytes()
     write(folder / "test.jsonl", noisy(SHIPPED[:150]))
@@ -175,7 +195,7 @@ def test_a_test_file_that_will_not_do_is_refused_in_a_sentence(triage, folder, l
     ("options", "says"),
     [
         (["--llm", "mistral"], "There is no llm 'mistral' in triage.yaml; there are: primary, fallback."),
-        (["--llm", "ollama:mistral"], "Nobody knows the card of 'mistral' in Ollama"),
+        (["--llm", "ollama:mistral"], "Nobody knows the card of ollama:mistral"),
         (["--llm", "llamacpp:nowhere.gguf"], "There is no GGUF file at"),
         (["--llm", "linear:nowhere"], "nowhere"),
         (["--llm", "primary", "--taxonomy", "nowhere.yaml"], "nowhere.yaml"),

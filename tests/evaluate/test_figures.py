@@ -1,5 +1,7 @@
 """Figures by hand, and against scikit-learn and scipy where these have them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.stats import bootstrap as scipy_bootstrap
@@ -11,6 +13,7 @@ from models.evaluation import bootstrap, scope, selective
 from models.evaluation.answered import OUTSIDE, Answered
 from models.evaluation.figures import figures
 from models.evaluation.reliability import reliability
+from service.pages import told
 
 LABELS = ("a", "b", "c", "other")
 
@@ -66,6 +69,19 @@ def test_a_row_outside_counts_for_scope_and_automation_only():
         assert one[name] == other[name]
     assert (one["automated_precision"], other["automated_precision"]) == (2 / 4, 2 / 5)
     assert (one["oos_auroc"], one["n_oos"], other["oos_auroc"], other["n_oos"]) == (None, 0, 0.0, 1)
+
+
+def test_labels_without_scores_are_measured_by_labels_alone():
+    labels_only = dataclasses.replace(answered(SCORES, [0, 1, 2, 3]), scored=False)
+    found = figures(labels_only, frozenset({"other"}), [0.95])
+    with_scores = figures(answered(SCORES, [0, 1, 2, 3]), frozenset({"other"}), [0.95])
+    assert found.keys() == with_scores.keys()
+    for name in ("n", "accuracy", "macro_f1", "macro_f1_ci", "n_oos", "ms_p50", "confusions"):
+        assert found[name] == with_scores[name]
+    for name in ("ece", "nll", "aurc", "mean_confidence", "top3", "oos_auroc"):
+        assert found[name] is None
+    shown = found | {"calibration": {"n": None, "state": "uncalibrated"}, "tickets_per_s": 1.0}
+    assert told.rows([shown])["ECE"] == ["no confidence"]
 
 
 def test_a_label_that_means_none_of_these_is_outside_and_a_label():
