@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.engine import Timed
 from service import settings
 from service.logs import configure
-from workers import app, llms
+from workers import app, building
 from workers.engines.base import Engine
 
 
@@ -19,7 +19,7 @@ def main(call_s: float) -> None:
     def build(*_: Any, **__: Any) -> Engine:
         return Timed(call_s)
 
-    llms.build = build
+    building.build = build
     loaded = settings.load(None)
     configure(loaded.settings)
     app.run(loaded)

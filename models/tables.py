@@ -172,7 +172,7 @@ class Revision(Base):
 
 
 class Prediction(Base):
-    """What one llm version said of one field of one ticket in one run. Times are milliseconds; null is not measured."""
+    """What one llm version said of one field of one ticket in one run. Times are milliseconds; null is not known."""
 
     __tablename__ = "predictions"
     id: Mapped[RowNumber]
@@ -184,10 +184,10 @@ class Prediction(Base):
     role: Mapped[str]
     reason: Mapped[str]
     label: Mapped[str]
-    confidence: Mapped[float]
-    raw_confidence: Mapped[float]
+    confidence: Mapped[float | None]
+    raw_confidence: Mapped[float | None]
     calibrated: Mapped[bool]
-    label_mass: Mapped[float]
+    label_mass: Mapped[float | None]
     margin: Mapped[float | None]
     scores: Mapped[dict[str, Any]]
     scores_complete: Mapped[bool]
@@ -198,6 +198,7 @@ class Prediction(Base):
     call_ms: Mapped[float | None]
     prompt_tokens: Mapped[int | None]
     cached_tokens: Mapped[int | None]
+    cost: Mapped[float | None] = mapped_column(comment="in the currency of the prices")
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
     llm: Mapped[LlmVersion] = relationship(lazy="raise")
@@ -205,6 +206,7 @@ class Prediction(Base):
     __table_args__ = (
         UniqueConstraint("ticket_id", "run", "field", "llm_version_id"),
         CheckConstraint("role IN ('primary', 'fallback', 'shadow', 'last_resort')", name="role"),
+        Index("ix_predictions_cost", "created_at", postgresql_where=text("cost IS NOT NULL")),
     )
 
 

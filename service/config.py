@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from models import yamlfile
+from models.llm.prices import Price
 
 OLLAMA = "http://127.0.0.1:11434"
+SERVERS = ("ollama", "openai")  # the kinds of engine that are a server at a url
 IMPLIED = "primary-or-fallback"  # the experiment of the policy's own two llms, which needs no line
 
 
@@ -21,32 +23,46 @@ class _Strict(BaseModel):
 class EngineConfig(_Strict):
     """One way to reach language models.
 
-    `llamacpp` is llama.cpp inside the worker, `ollama` a server at `url`, `linear` needs neither.
+    `llamacpp` is llama.cpp inside the worker, `ollama` a server at `url`, `linear` needs neither. `openai` is any
+    server that speaks OpenAI's API below `url`; its key is in the environment, its limit in the currency of the prices.
     """
 
-    kind: Literal["llamacpp", "ollama", "linear"]
+    kind: Literal["llamacpp", "ollama", "linear", "openai"]
     url: str = OLLAMA
     parallel: Annotated[int, Field(ge=1, le=64)] = 4
+    key_env: Annotated[str | None, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] = None
+    spend_limit_per_day: Annotated[float | None, Field(gt=0)] = None
 
     @model_validator(mode="after")
     def _url_of_a_server(self) -> "EngineConfig":
-        if self.kind != "ollama" and "url" in self.model_fields_set:
+        if self.kind not in SERVERS and "url" in self.model_fields_set:
             raise ValueError(f"an engine of kind {self.kind} has no url")
-        if re.fullmatch(r"https?://([\w.-]+|\[[\da-fA-F:]+\])(:\d{1,5})?/?", self.url) is None:
-            raise ValueError(f"url must be like {OLLAMA}")
+        path, like = (r"(/[\w./~-]*)?", "https://api.mistral.ai/v1") if self.kind == "openai" else ("/?", OLLAMA)
+        if re.fullmatch(rf"https?://([\w.-]+|\[[\da-fA-F:]+\])(:\d{{1,5}})?{path}", self.url) is None:
+            raise ValueError(f"url must be like {like}")
+        return self
+
+    @model_validator(mode="after")
+    def _of_a_cloud(self) -> "EngineConfig":
+        for name in ("key_env", "spend_limit_per_day"):
+            if self.kind != "openai" and name in self.model_fields_set:
+                raise ValueError(f"an engine of kind {self.kind} has no {name}")
+        if self.kind == "openai" and "url" not in self.model_fields_set:
+            raise ValueError("an engine of kind openai needs a url, such as https://api.mistral.ai/v1")
         return self
 
 
 class LlmConfig(_Strict):
     """Weights on an engine: for llamacpp a path to a GGUF beside its card, or `demo:primary`, `demo:fallback`.
 
-    For ollama `model` is the name there, and `card` a path to the card, or one of the same two words. For linear it is
-    the folder that `triage train linear` wrote.
+    For ollama and openai `model` is the name there, and `card` a path to the card, or one of the same two words. For
+    linear it is the folder that `triage train linear` wrote.
     """
 
     engine: str
     model: str
     card: Annotated[str | None, Field(pattern=r"^demo:\w+$|\.json$")] = None
+    price: Price | None = None
 
 
 class Arm(_Strict):
@@ -124,8 +140,13 @@ class Config(_Strict):
         for name, llm in self.llms.items():
             if llm.engine not in self.engines:
                 raise ValueError(f"llms.{name}.engine is {llm.engine!r}, which is not under engines")
-            if (self.engines[llm.engine].kind == "ollama") != (llm.card is not None):
-                raise ValueError(f"llms.{name} needs a card when its engine is an ollama, and only then")
+            kind = self.engines[llm.engine].kind
+            if (kind in SERVERS) != (llm.card is not None):
+                raise ValueError(
+                    f"llms.{name} needs a card when its engine is an {' or '.join(SERVERS)}, and only then"
+                )
+            if kind != "openai" and llm.price is not None:
+                raise ValueError(f"llms.{name} has a price, which only an llm of an engine of kind openai has")
         return self
 
     @model_validator(mode="after")

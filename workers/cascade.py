@@ -32,21 +32,24 @@ EMPTY = Decision(None, None, False, "rule", [], "review", "empty", [])
 
 
 def escalates(primary: Answer, policy: Arm) -> bool:
-    """Whether the fallback is asked because the primary is not sure enough."""
-    return policy.fallback is not None and primary.confidence < policy.escalate_below
+    """Whether the fallback is asked because the primary is not sure enough, or does not say how sure it is."""
+    return policy.fallback is not None and (primary.confidence is None or primary.confidence < policy.escalate_below)
 
 
 def decide(primary: Answer, fallback: Answer | None, policy: Arm, field: TaxonomyField) -> Decision:
     """The decision from the primary's answer, and from the fallback's if the ticket was escalated and it answered.
 
     A shadow answer must not be passed. An escalated decision is uncalibrated: each llm's temperature was fitted on all
-    tickets, and these are only the hard ones.
+    tickets, and these are only the hard ones. An answer without a confidence decides nothing where there is another.
     """
+    fallback = fallback if fallback is not None and fallback.confidence is not None else None
+    if primary.confidence is None:
+        return _without_confidence(primary, fallback, policy, field)
     scores, llms = _joined(primary, fallback, policy)
     ranked = sorted(scores, key=scores.__getitem__, reverse=True)
     label, confidence = ranked[0], scores[ranked[0]]
     calibrated = primary.calibrated and not escalates(primary, policy)
-    action, reason = _action(label, confidence, calibrated, primary.label_mass, policy, field)
+    action, reason = _action(label, confidence, calibrated, primary.label_mass or 0.0, policy, field)
     if escalates(primary, policy):
         reason = "escalated" if fallback is not None else "escalated_without_fallback"
     rest = [{"label": name, "confidence": scores[name]} for name in ranked[1 : 1 + SHOWN]]
@@ -60,6 +63,13 @@ def stand_in(fallback: Answer, policy: Arm, field: TaxonomyField) -> Decision:
     """
     decision = decide(fallback, None, policy.model_copy(update={"primary": policy.fallback, "fallback": None}), field)
     return replace(decision, reason="primary_failed")
+
+
+def _without_confidence(primary: Answer, fallback: Answer | None, policy: Arm, field: TaxonomyField) -> Decision:
+    """The fallback is asked for every ticket then, not for the hard ones, so it decides as if alone; else a human."""
+    if fallback is not None:
+        return replace(stand_in(fallback, policy, field), reason="primary_without_confidence")
+    return Decision(primary.label, None, False, "cascade", [policy.primary], "review", "no_confidence", [])
 
 
 def average(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:

@@ -20,7 +20,7 @@ from workers.record import Done, record, reject
 log = structlog.get_logger()
 BATCH = 64
 FINISH_S = 10.0
-PAUSE_S = 5.0  # how long tickets rest when an engine is away
+PAUSE_S = 5.0  # how long tickets rest when an engine is away, and does not say for how long
 WRITE_TRIES = 5
 
 Scoring = dict["Future[Served]", Claimed]
@@ -89,6 +89,7 @@ class Drain:
         results: list[Done] = []
         undone: list[Claimed] = []
         away: str | None = None
+        pause = PAUSE_S
         for future, ticket in futures.items():
             error = future.exception() if future.done() else Stopped("not finished in time")
             if error is None:
@@ -98,9 +99,10 @@ class Drain:
             else:
                 undone.append(ticket)
                 away = away or _why(error)
+                pause = max(pause, getattr(error, "retry_after", None) or 0.0)
         self._record(batch, version, results)
         ids = [ticket.id for ticket in undone]
-        give_back(self.database, batch, ids, delay_s=PAUSE_S if away else 0.0, error=away)
+        give_back(self.database, batch, ids, delay_s=pause if away else 0.0, error=away)
         return away is None
 
     def _record(self, batch: Batch, version: int, results: list[Done]) -> None:

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from sqlalchemy.orm import Session
 
 from models.errors import ConfigError, EngineDown, TriageError
-from models.llm.answer import Answer, answer
+from models.llm.answer import Answer, answer, chosen
 from models.llm.card import Card, load_card
+from models.llm.prices import Price
 from models.llm.prompt import render
 from models.taxonomy import Taxonomy, TaxonomyField
-from service.config import EngineConfig
 from service.settings import Loaded
+from workers import building
 from workers.engines.base import Engine, Timings
-from workers.engines.linear import Linear
-from workers.engines.llamacpp import LlamaCpp
-from workers.engines.ollama import Ollama
 from workers.figures import Figures
 from workers.pins import Pin, pin_of
+from workers.spend import Spend
 
 log = structlog.get_logger()
 
@@ -32,6 +32,8 @@ class Opinion:
     timings: Timings
     pin: Pin
     scope: float | None = None
+    cost: float | None = None
+    spend: Spend | None = None
 
 
 @dataclass(slots=True)
@@ -45,6 +47,8 @@ class Llm:
     path: Path
     engine: Engine
     figures: Figures
+    price: Price | None = None
+    spend: Spend | None = None
     wanted: Card | None = None
     card: Card | None = None
     error: str | None = "not loaded yet"
@@ -53,6 +57,8 @@ class Llm:
         """Scores a prepared text; raises EngineDown while not loaded, and what the engine raises."""
         if self.card is None or self.error is not None:
             raise EngineDown(f"The llm {self.name} is not loaded: {self.error}")
+        if self.spend is not None and (why := self.spend.reached()) is not None:
+            raise EngineDown(why)
         codes = self._codes(self.card, name, labels)
         prompt = render(text, name, self.card.prompt_version)
         fit = self.card.calibration.get(name)
@@ -60,8 +66,17 @@ class Llm:
         known = fit is not None and fit.state == "fitted" and codes.keys() == self.card.codes[name].keys()
         with self.figures.asking(self.name):
             scores = self.engine.score(self.name, prompt, list(codes.values()))
-            found = answer(scores.logprobs, codes, fit.temperature if fit is not None and known else None)
-        return Opinion(self.name, found, scores.timings, pin_of(self.card, self.engine), scores.scope)
+            cost = self._paid(scores.timings)
+            if scores.chosen is not None:
+                found = chosen(scores.chosen, codes)
+            else:
+                found = answer(scores.logprobs, codes, fit.temperature if fit is not None and known else None)
+        pin = pin_of(self.card, self.engine)
+        return Opinion(self.name, found, scores.timings, pin, scores.scope, cost, self.spend)
+
+    def breaker(self) -> str | None:
+        """Why an llm that is loaded is not asked now: its engine has failed, or it has cost enough today."""
+        return self.engine.open_breaker(self.name) or (self.spend.reached() if self.spend is not None else None)
 
     def lacks(self, taxonomy: Taxonomy) -> str | None:
         """Why this llm cannot answer every field; None when it can."""
@@ -72,6 +87,12 @@ class Llm:
         except ConfigError as error:
             return error.message
         return None
+
+    def _paid(self, timings: Timings) -> float | None:
+        cost = self.price.of(timings.prompt_tokens, timings.completion_tokens) if self.price is not None else None
+        if self.spend is not None:
+            self.spend.add(cost)
+        return cost
 
     def _codes(self, card: Card, name: str, labels: TaxonomyField) -> dict[str, str]:
         known = card.codes.get(name, {})
@@ -90,13 +111,28 @@ class Llms:
     def __init__(self, loaded: Loaded, names: list[str], sockets: Path):
         wanted = {name: loaded.config.llms[name] for name in names}
         engines: dict[str, Engine] = {}
+        spends: dict[str, Spend] = {}
         for name in {llm.engine for llm in wanted.values()}:
+            config = loaded.config.engines[name]
             models = {n: llm.model for n, llm in wanted.items() if llm.engine == name}
-            engines[name] = build(loaded.config.engines[name], models, sockets)
+            engines[name] = building.build(config, models, sockets)
+            if config.spend_limit_per_day is not None:
+                spends[name] = Spend(name, config.spend_limit_per_day, list(models))
+        self.spends = list(spends.values())
         self.engines = list(engines.values())
         self.figures = Figures()
         self.parallel = max(engine.parallel for engine in self.engines)
-        self.all = {n: Llm(n, loaded.model_path(n), engines[llm.engine], self.figures) for n, llm in wanted.items()}
+        self.all = {
+            n: Llm(
+                n,
+                loaded.model_path(n),
+                engines[llm.engine],
+                self.figures,
+                building.price_of(n, llm, loaded.config.engines[llm.engine]),
+                spends.get(llm.engine),
+            )
+            for n, llm in wanted.items()
+        }
 
     def load(self) -> bool:
         """Loads and warms what is missing; whether all are ready.
@@ -131,19 +167,15 @@ class Llms:
     def state(self, taxonomy: Taxonomy) -> dict[str, dict[str, str | None]]:
         """What keeps each llm from answering: it is not loaded, was not trained on a label in force, or fails."""
         return {
-            name: {"error": llm.error or llm.lacks(taxonomy), "breaker": llm.engine.open_breaker(name)}
+            name: {"error": llm.error or llm.lacks(taxonomy), "breaker": llm.breaker()}
             for name, llm in self.all.items()
         }
+
+    def read_spend(self, session: Session) -> None:
+        """What the llms of all workers have cost today, from the tables."""
+        for spend in self.spends:
+            spend.read(session)
 
     def close(self) -> None:
         for engine in self.engines:
             engine.close()
-
-
-def build(config: EngineConfig, models: dict[str, str], sockets: Path) -> Engine:
-    """The engine that triage.yaml describes; `models` says what each of its llms is called there."""
-    if config.kind == "ollama":
-        return Ollama(config.url, models, parallel=config.parallel)
-    if config.kind == "linear":
-        return Linear(parallel=config.parallel)
-    return LlamaCpp(sockets, parallel=config.parallel)

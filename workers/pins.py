@@ -1,5 +1,6 @@
 """Which exact llm said something: the pin, and its row. Used by llms (to make it), record and runtime (to store it)."""
 
+import re
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import select
@@ -30,11 +31,16 @@ def pin_of(card: Card, engine: Engine) -> Pin:
         name=card.name,
         digest=card.digest,
         engine=engine.kind,
-        engine_version=" ".join([engine.version, *(digest[:12] for digest in card.served)]),
+        engine_version=" ".join([engine.version, *map(_short, card.served)]),
         prompt_version=card.prompt_version,
         calibration_id=",".join(fit.id for _, fit in sorted(card.calibration.items())),
         demo=card.demo,
     )
+
+
+def _short(digest: str) -> str:
+    """Enough of a hash; what is a name stays whole."""
+    return digest[:12] if re.fullmatch(r"[0-9a-f]{64}", digest) else digest
 
 
 def row_id(session: Session, pin: Pin) -> int:

@@ -73,6 +73,8 @@ def _count(figures: Figures, row: Row[Any], done: Done) -> None:
         figures.decisions.labels(name, outcome.decision.action).inc()
         for said in outcome.said:
             figures.answered(said.opinion.llm, said.role, said.reason, said.opinion.timings)
+            if said.opinion.spend is not None:
+                said.opinion.spend.recorded(said.opinion.cost)
 
 
 def _write(session: Session, ours: list[tuple[Row[Any], Done]], taxonomy_version: int) -> None:
@@ -107,6 +109,7 @@ def _prediction(said: Said) -> dict[str, Any]:
         "reason": said.reason,
         "scores": dict(found.scores),
         "scores_complete": found.complete,
+        "cost": said.opinion.cost,
         **{name: getattr(found, name) for name in scored},
         **{name: getattr(times, name) for name in timed},
     }

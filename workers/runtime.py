@@ -89,6 +89,7 @@ class Runtime:
 
     def look(self) -> None:
         """Loads what is not loaded yet, and works if anything is due: what makes Redis dispensable."""
+        self._read_spend()
         ready = self.llms.load()
         if ready != self.all_ready:
             self.all_ready = ready
@@ -100,6 +101,7 @@ class Runtime:
         with self.beating, transaction(self.database) as session:
             for pin in self.llms.pins():
                 row_id(session, pin)
+            self.llms.read_spend(session)
             state = self.llms.state(taxonomy.active(session)[1])
             told = {"llms": state, "figures": self.llms.figures.dump()}
             values = {"id": self.id, "host": socket.gethostname(), "pid": os.getpid(), **told}
@@ -107,6 +109,12 @@ class Runtime:
             session.execute(insert(Worker).values(values).on_conflict_do_update(index_elements=["id"], set_=seen))
             session.execute(delete(Worker).where(FORGET))
             session.execute(OLD_KEYS)
+
+    def _read_spend(self) -> None:
+        """Before the first ticket: what was spent earlier today counts too."""
+        if self.llms.spends:
+            with transaction(self.database) as session:
+                self.llms.read_spend(session)
 
     def _forget_me(self) -> None:
         try:

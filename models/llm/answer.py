@@ -17,15 +17,16 @@ _LOWEST = -1e30
 class Answer:
     """What one llm says of one field. `scores` and the confidences are probabilities over the labels that were scored.
 
-    label_mass is the raw probability that the next token is any code at all; entropy is in nats, of `scores`.
+    label_mass is the raw probability that the next token is any code at all; entropy is in nats, of `scores`. An llm
+    that only chose a label has no scores, and None for how sure it is.
     """
 
     label: str
-    confidence: float
-    raw_confidence: float
-    label_mass: float
-    margin: float
-    entropy: float
+    confidence: float | None
+    raw_confidence: float | None
+    label_mass: float | None
+    margin: float | None
+    entropy: float | None
     scores: Mapping[str, float]
     complete: bool
     calibrated: bool
@@ -55,6 +56,14 @@ def answer(logprobs: Mapping[str, float], codes: Mapping[str, str], temperature:
         complete=len(raw) == len(codes),
         calibrated=temperature is not None,
     )
+
+
+def chosen(code: str, codes: Mapping[str, str]) -> Answer:
+    """The answer of an llm without log-probabilities: one of the field's `codes`, and nothing made up beside it."""
+    label = next((label for label, one in codes.items() if one == code), None)
+    if label is None:
+        raise EngineError("The llm answered with no label of this field.")
+    return Answer(label, None, None, None, None, None, {}, complete=False, calibrated=False)
 
 
 def _usable(value: float | None) -> bool:

@@ -56,7 +56,7 @@ def test_a_database_of_a_newer_version_is_left_alone(database_url):
 
 def test_a_locked_table_is_waited_for_only_shortly(database_url):
     with psycopg.connect(conninfo(database_url)) as connection:
-        connection.execute("LOCK TABLE tickets")
+        connection.execute("LOCK TABLE tickets, predictions")
         with pytest.raises(Unavailable, match="holds a table"):
             migrations.downgrade(database_url, "base")
     migrations.check(database_url)

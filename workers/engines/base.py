@@ -25,6 +25,7 @@ class Timings:
     decode_ms: float | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
+    completion_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,14 @@ class Scores:
 
     A code the engine could not score is absent, and `complete` then false. The softmax of the linear engine is over the
     labels alone, so its `scope` says what a mass says elsewhere: the larger, the surer it is that some label fits.
+    `chosen` is the code that a server without log-probabilities answered with: then there is nothing else.
     """
 
     logprobs: dict[str, float]
     complete: bool
     timings: Timings
     scope: float | None = None
+    chosen: str | None = None
 
 
 class Engine(Protocol):

@@ -1,0 +1,224 @@
+"""The engine for any server that speaks OpenAI's API: vLLM, llama-server, a cloud. Called by workers.
+
+Nothing tells which weights such a server holds. So what it is pinned by is the model's name as the server gives it in
+its answers, and the form in which it was asked.
+"""
+
+import dataclasses
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from circuitbreaker import CircuitBreaker
+
+from models.errors import ConfigError, EngineDown, EngineError
+from models.llm.card import Card
+from models.llm.prompt import render
+from workers.engines import guard
+from workers.engines.base import Scores
+from workers.engines.guard import FAILURES
+from workers.engines.openai_forms import FORMS, Completions, Form
+from workers.engines.openai_http import NotOffered, Server
+from workers.engines.openai_usage import answering, timings, tokens
+
+log = structlog.get_logger()
+GONE = (404, 405)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    wanted: Card
+    served: Card
+    model: str
+    form: Form
+    version: str
+    breaker: CircuitBreaker = field(default_factory=guard.breaker)
+
+
+class OpenAi:
+    """Scores with one server. `models` says what each llm is called there; `deadline_s` is for a call in all.
+
+    The key is an argument, so that an engine reads no settings; `key_env` names it in sentences.
+    """
+
+    kind = "openai"
+    version = "v1"
+
+    def __init__(
+        self,
+        url: str,
+        models: Mapping[str, str],
+        *,
+        key: str | None = None,
+        key_env: str | None = None,
+        parallel: int = 4,
+        deadline_s: float = 30.0,
+    ):
+        self.parallel = parallel
+        self._models = dict(models)
+        self._deadline_s = deadline_s
+        self._server = Server(url, key, key_env)
+        self._slots = threading.Semaphore(parallel)
+        self._loaded: dict[str, _Loaded] = {}
+        # Where the search for a form goes on after a pause: begun anew, it would run into the next one.
+        self._next_form: dict[str, int] = {}
+        self._loading = threading.Lock()
+
+    def load(self, card: Card) -> Card:
+        """Finds out whether the server is there, takes the key, has the model, and in which form it can be asked.
+
+        While all is well nothing is sent. Raises EngineDown, or ConfigError for a key that is refused, for codes of
+        more than one token, and for a server that can be asked in no form.
+        """
+        with self._loading:
+            known = self._loaded.get(card.name)
+            if known is None or known.wanted != card or not known.breaker.closed:
+                known = self._start(card)
+                self._loaded[card.name] = known
+            return known.served
+
+    def score(self, llm: str, prompt: str, codes: Sequence[str]) -> Scores:
+        """Log-probabilities of those `codes` that the server lists, or only the code that it chose."""
+        asked = time.perf_counter()
+        self._of(llm)
+        with self._slot() as left:
+            waited = time.perf_counter() - asked
+            ready = self._of(llm)
+            labels = _labels(ready.wanted, codes)
+            reply = self._asked(ready, ready.form.request(ready.model, prompt, labels), left)
+        call = time.perf_counter() - asked
+        reading = ready.form.read(reply)
+        logprobs = {code: reading.listed[code] for code in labels.values() if code in reading.listed}
+        times = timings(call * 1e3, waited * 1e3, reply)
+        return Scores(logprobs, len(logprobs) == len(set(codes)), times, chosen=_chosen(reading.chosen, labels))
+
+    def open_breaker(self, llm: str) -> str | None:
+        """The last failure, until the llm is loaded anew; or the pause that the server has asked for."""
+        ready = self._loaded.get(llm)
+        if ready is None:
+            return None
+        return self._server.paused() if ready.breaker.closed else _failed(llm, ready)
+
+    def close(self) -> None:
+        """Lets the connections go."""
+        with self._loading:
+            self._loaded.clear()
+            self._server.close()
+            self._server = self._server.renewed()
+
+    def _of(self, llm: str) -> _Loaded:
+        ready = self._loaded.get(llm)
+        if ready is None:
+            raise EngineDown(f"The llm {llm!r} is not loaded.")
+        if ready.breaker.opened:
+            raise EngineDown(_failed(llm, ready))
+        return ready
+
+    def _slot(self) -> AbstractContextManager[float]:
+        return guard.slot(self._slots, self._deadline_s, self._server.url)
+
+    def _asked(self, ready: _Loaded, request: dict[str, Any], left: float) -> dict[str, Any]:
+        """The answer; an llm whose key, model or version has changed meanwhile is no longer loaded."""
+        try:
+            with ready.breaker:
+                reply = self._server.send("POST", ready.form.path, request, left)
+        except ConfigError:
+            self._forget(ready)
+            raise
+        except NotOffered as error:
+            if error.refused not in GONE:
+                raise
+            self._forget(ready)
+            raise EngineDown(f"{self._server.url} does not answer for {ready.model!r} any more.") from None
+        if answering(reply, ready.model) != ready.version:
+            self._forget(ready)
+            raise EngineDown(f"{self._server.url} has another version of {ready.model!r}: it is loaded anew.")
+        return reply
+
+    def _forget(self, ready: _Loaded) -> None:
+        self._loaded.pop(ready.wanted.name, None)
+
+    def _start(self, card: Card) -> _Loaded:
+        model = self._models[card.name]
+        listed = self._server.models(self._deadline_s)
+        if listed and not listed & {model, f"{model}:latest"}:
+            raise EngineDown(f"{self._server.url} has no model {model!r}; it lists {_some(listed)}.")
+        form, reply = self._form(card, model)
+        if isinstance(form, Completions):
+            self._require_tokens(card, model, form)
+        version = answering(reply, model)
+        return _Loaded(card, _as_served(card, f"{version}/{form.name}"), model, form, version)
+
+    def _form(self, card: Card, model: str) -> tuple[Form, dict[str, Any]]:
+        """The first form that the server really answers, and that answer. Some take a request and leave out half."""
+        name, labels = next(iter(card.codes.items()))
+        prompt = render("warm", name, card.prompt_version)
+        gone: set[str] = set()
+        while (at := self._next_form.get(card.name, 0)) < len(FORMS):
+            form = FORMS[at]
+            try:
+                if form.path not in gone:
+                    reply = self._sent(form, form.request(model, prompt, labels))
+                    form.read(reply)
+                    self._next_form.pop(card.name, None)
+                    return form, reply
+            except EngineDown:
+                raise
+            except EngineError as error:
+                if isinstance(error, NotOffered) and error.refused in GONE:
+                    gone.add(form.path)
+            self._next_form[card.name] = at + 1
+        del self._next_form[card.name]
+        raise ConfigError(
+            f"{self._server.url} gives {model!r} neither log-probabilities nor an answer held to a list of labels: "
+            "use another model or server."
+        )
+
+    def _sent(self, form: Form, request: dict[str, Any]) -> dict[str, Any]:
+        with self._slot() as left:
+            return self._server.send("POST", form.path, request, left)
+
+    def _require_tokens(self, card: Card, model: str, form: Form) -> None:
+        """No tokenizer can be asked, but tokens are counted: a code must be as long as a letter, which is one."""
+        codes = sorted({code for labels in card.codes.values() for code in labels.values()})
+        with ThreadPoolExecutor(self.parallel) as pool:
+            asked = pool.map(lambda text: self._sent(form, form.request(model, text, ())), ["a", *codes])
+            letter, *counts = [tokens(reply, "prompt_tokens") for reply in asked]
+        for code, count in zip(codes, counts, strict=True):
+            if letter is not None and count is not None and count != letter:
+                tokens = count - letter + 1
+                raise ConfigError(f"The code {code!r} is {tokens} tokens in this llm: a code must be exactly one.")
+
+
+def _labels(card: Card, codes: Sequence[str]) -> dict[str, str]:
+    """label -> code, of the card's labels that have one of these codes."""
+    wanted = set(codes)
+    return {label: code for field_ in card.codes.values() for label, code in field_.items() if code in wanted}
+
+
+def _chosen(label: str | None, labels: Mapping[str, str]) -> str | None:
+    if label is not None and label not in labels:
+        raise EngineError("The server answered with a label that it was not asked for.")
+    return None if label is None else labels[label]
+
+
+def _failed(llm: str, ready: _Loaded) -> str:
+    return f"The server failed {FAILURES} times in a row for {llm}: {ready.breaker.last_failure}"
+
+
+def _as_served(card: Card, identity: str) -> Card:
+    """The card, without its calibration unless that was fitted on what this server calls so, asked in this form."""
+    if identity in (card.digest, *card.served):
+        return dataclasses.replace(card, served=(identity,))
+    log.warning("openai.uncalibrated", llm=card.name, served=identity, why="the card does not name it under served")
+    return dataclasses.replace(card, digest=identity, calibration={}, served=(identity,))
+
+
+def _some(names: set[str]) -> str:
+    first = sorted(names)[:5]
+    return ", ".join(first) + (f" and {len(names) - len(first)} more" if len(names) > len(first) else "")
