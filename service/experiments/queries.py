@@ -76,7 +76,7 @@ COVERAGE = f"""
                count(*) OVER (PARTITION BY p.llm_version_id, v.source) AS total,
                sum((v.label = p.label)::int) OVER (sure ROWS UNBOUNDED PRECEDING) AS right_so_far
         {_PREDICTIONS} JOIN {_VERDICTS} ON {_OF_THE_TEXT}
-        WHERE v.source = ANY(:exhaustive) AND {_ALWAYS_ASKED}
+        WHERE v.source = ANY(:exhaustive) AND {_ALWAYS_ASKED} AND p.confidence IS NOT NULL
         WINDOW sure AS (PARTITION BY p.llm_version_id, v.source ORDER BY p.confidence DESC, p.id))
     SELECT DISTINCT ON (llm_version_id, source, n)
            llm_version_id, source, n, total, right_so_far, confidence AS threshold
