@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +15,8 @@ from rich.progress import track
 from models import taxonomy
 from models.errors import ConfigError
 from service import settings
-from service.cli import ticketfile
+from service.cli import answers, llm_names, ticketfile
+from service.cli.answers import Shown
 from service.cli.common import notes, say
 from service.config import PolicyConfig
 from service.logs import configure
@@ -49,11 +51,13 @@ def classify(
             help="JSONL or CSV with body, and if you like id or external_id, subject; - reads JSONL from standard input"
         ),
     ],
-    llm: Annotated[str | None, typer.Option(help="Ask only this llm of triage.yaml, not the cascade")] = None,
+    llm: Annotated[
+        str | None, typer.Option(help="Ask only this llm, not the cascade: a name of triage.yaml, or KIND:VALUE")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A .jsonl or .csv file; without it standard output")] = None,
 ) -> None:
     """Classifies a file of tickets, without a database."""
-    loaded = settings.load()
+    loaded = llm_names.load(settings.settings(), [llm] if llm else [])
     configure(loaded.settings.model_copy(update={"log_level": "warning"}))
     policy = _policy(loaded, llm)
     form = (out or file).suffix
@@ -69,8 +73,6 @@ def _policy(loaded: Loaded, llm: str | None) -> PolicyConfig:
     """The policy as served, or one llm alone."""
     if llm is None:
         return loaded.config.policy
-    if llm not in loaded.config.llms:
-        raise ConfigError(f"There is no llm {llm!r} in triage.yaml; there are: {', '.join(loaded.config.llms)}.")
     return PolicyConfig(primary=llm, escalate_below=loaded.config.policy.escalate_below)
 
 
@@ -85,34 +87,48 @@ def _classified(
         try:
             if not llms.load():
                 raise ConfigError("; ".join(f"{one.name}: {one.error}" for one in llms.all.values() if one.error))
-            answers = _in_order(llms, policy, vocabulary, tickets)
-            for ticket, fields in zip(tickets, track(answers, "Classifying", len(tickets), console=notes), strict=True):
-                yield _row(ticket, fields, flat=flat)
+            started = time.perf_counter()
+            decided = _decided(llms, policy, vocabulary, tickets)
+            for ticket, found in zip(tickets, track(decided, "Classifying", len(tickets), console=notes), strict=True):
+                yield answers.row(ticket, found, flat=flat)
+            _say_rate(len(tickets), time.perf_counter() - started)
         finally:
             llms.close()
 
 
-def _in_order(
+def _decided(
     llms: "Llms", policy: PolicyConfig, vocabulary: taxonomy.Taxonomy, tickets: list[dict[str, Any]]
-) -> Iterator[Any]:
+) -> Iterator[Shown]:
+    """Many at once where one linear llm decides alone, else as many as the engines serve."""
+    texts = [(ticket.get("subject") or "", ticket["body"]) for ticket in tickets]
+    if all(engine.kind == "linear" for engine in llms.engines):
+        from service.cli import batch  # needs numpy
+
+        alone = batch.batch(llms, policy, vocabulary)
+        if alone is not None:
+            return batch.in_order(alone, texts)
+    return _in_order(llms, policy, vocabulary, texts)
+
+
+def _in_order(
+    llms: "Llms", policy: PolicyConfig, vocabulary: taxonomy.Taxonomy, texts: list[tuple[str, str]]
+) -> Iterator[Shown]:
     from workers.classify import classify as ask
 
     with ThreadPoolExecutor(llms.parallel) as pool:
         waiting: deque[Future[Any]] = deque()
-        for ticket in tickets:
-            subject = ticket.get("subject") or ""
-            waiting.append(pool.submit(ask, policy, llms, vocabulary, subject, ticket["body"]))
+        for subject, body in texts:
+            waiting.append(pool.submit(ask, policy, llms, vocabulary, subject, body))
             if len(waiting) > AHEAD:
-                yield waiting.popleft().result()
+                yield _shown(waiting.popleft().result())
         while waiting:
-            yield waiting.popleft().result()
+            yield _shown(waiting.popleft().result())
 
 
-def _row(ticket: dict[str, Any], fields: dict[str, Any], *, flat: bool) -> dict[str, Any]:
-    """What is written for one ticket: its id, and per field the label, its confidence and what to do."""
-    names = ("label", "confidence", "calibrated", "action", "reason", "llms")
-    answers = {name: {key: getattr(outcome.decision, key) for key in names} for name, outcome in fields.items()}
-    row = {"id": ticket.get("id", ticket.get("external_id"))}
-    if not flat:
-        return row | {"triage": answers}
-    return row | {f"{name}_{key}": answer[key] for name, answer in answers.items() for key in names[:-1]}
+def _shown(fields: dict[str, Any]) -> Shown:
+    return answers.shown({name: outcome.decision for name, outcome in fields.items()})
+
+
+def _say_rate(n: int, seconds: float) -> None:
+    if n:
+        say(f"{n:,} tickets in {seconds:.1f} s: {n / seconds:,.0f} a second.")

@@ -121,11 +121,12 @@ def _time(value: Any, place: str) -> float | None:
 def _refused(why: str, lines: list[int]) -> None:
     if lines:
         shown = ", ".join(map(str, lines[:20])) + (" ..." if len(lines) > 20 else "")
-        say(f"{len(lines)} tickets are left out, because {why}: line {shown}.")
+        say(f"Left out, because {why}: {len(lines)} (line {shown}).")
 
 
 def _print(name: str, report: "Report") -> None:
-    table = Table("label", "tickets", title=f"{name}: {report.n:,} tickets, {len(report.labels)} labels")
+    _line(f"{name}: {report.n:,} tickets, {len(report.labels)} labels")
+    table = Table("label", "tickets")
     for label, n in report.labels.items():
         table.add_row(escape(label), f"{n:,}")
     screen.print(table)

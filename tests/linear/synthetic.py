@@ -1,8 +1,10 @@
-"""Tickets made of a few words for each of three queues, enough of them that an llm can learn them in a second."""
+"""Tickets made of a few words for each of three queues: a linear llm learns them in a tenth of a second."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from models.llm.linear.training import Example, Trained, train
 
 WORDS = {
     "cards": ["card", "arrived", "pin", "blocked", "plastic", "contactless"],
@@ -10,10 +12,13 @@ WORDS = {
     "other": ["weather", "song", "joke", "recipe", "football", "holiday"],
 }
 COMMON = ["please", "my", "the", "is", "when", "help", "today", "why"]
+FIELDS: Mapping[str, Sequence[str]] = {"category": list(WORDS)}
+ORIGIN = {"data": "tickets.jsonl", "data_sha256": "0" * 64}
+TAXONOMY = "fields: {category: {labels: [{id: cards}, {id: refunds, title: Money back}, {id: other}]}}\n"
 
 
-def tickets(n: int = 240, labels: tuple[str, ...] = tuple(WORDS), seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Rows of a ticket file. A tenth of them speak with the words of another queue, so that nobody can be sure."""
+def tickets(n: int = 240, labels: Sequence[str] = tuple(WORDS), seed: int = 0) -> Iterator[dict[str, Any]]:
+    """Rows of a ticket file. A tenth of them speak with the words of some queue, so that nobody can be sure."""
     coin = random.Random(seed)
     for number in range(n):
         label = labels[number % len(labels)]
@@ -21,3 +26,11 @@ def tickets(n: int = 240, labels: tuple[str, ...] = tuple(WORDS), seed: int = 0)
         said = coin.choices(WORDS[spoken], k=3) + coin.choices(COMMON, k=3)
         coin.shuffle(said)
         yield {"id": str(number), "body": " ".join(said), "label": label}
+
+
+def examples(n: int = 240, labels: Sequence[str] = tuple(WORDS), seed: int = 0) -> list[Example]:
+    return [Example(row["body"], {"category": row["label"]}) for row in tickets(n, labels, seed)]
+
+
+def teach(rows: Sequence[Example], fields: Mapping[str, Sequence[str]] = FIELDS) -> Trained:
+    return train(rows, fields, frozenset({"other"}), lambda done: None)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import skops.io
-from conftest import ORIGIN, examples, teach
 from sklearn.linear_model import LogisticRegression
+from synthetic import ORIGIN, examples, teach
 
 from models.errors import ConfigError, EngineDown
 from models.llm.card import load_card

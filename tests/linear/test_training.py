@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import FIELDS, examples, teach
+from synthetic import FIELDS, examples, teach
 
 from models.errors import InvalidRequest
-from models.llm.linear.crossfit import cross_fit, log_softmax
+from models.llm.linear.crossfit import cross_fit
+from models.llm.linear.model import log_softmax
 from models.llm.linear.training import FITS, Example, Trained, train
 
 

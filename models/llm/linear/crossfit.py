@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.evaluation.temperature import FEWEST, best, nll
+from models.llm.linear.model import log_softmax
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,3 @@ def cross_fit(logits: np.ndarray, right: np.ndarray, folds: np.ndarray) -> Fit:
         scaled[inside] = log_softmax(logits[inside] / best(logits[~inside], right[~inside]))
     after = nll(scaled, right)
     return Fit(best(logits, right), scaled, before, after) if after < before else unscaled
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Log-probabilities of the same shape: the exponentials of each row sum to 1."""
-    moved = logits - logits.max(axis=1, keepdims=True)
-    return np.asarray(moved - np.log(np.exp(moved).sum(axis=1, keepdims=True)))

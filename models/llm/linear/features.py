@@ -43,6 +43,10 @@ class Vocabulary:
         self._pieces = {term: column for column, term in enumerate(self.pieces)}
         self._remembered = lru_cache(_REMEMBERED)(self._columns)
 
+    def __reduce__(self) -> tuple[type["Vocabulary"], tuple[list[str], list[str]]]:
+        """For another process; what is remembered stays here."""
+        return Vocabulary, (self.words, self.pieces)
+
     def counts(self, texts: Sequence[str]) -> tuple[csr_matrix, csr_matrix]:
         """How often each word and each piece stands in each text: two matrices of [texts, terms]."""
         lowered = [text.lower() for text in texts]

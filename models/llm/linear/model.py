@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from models.llm.linear.crossfit import log_softmax
 from models.llm.linear.features import Vocabulary, Weighting
 
 
@@ -59,3 +58,9 @@ def scope(logits: np.ndarray, labels: Sequence[str], outside: Sequence[str]) -> 
     named = np.array([label not in outside for label in labels])
     best = logits[:, named].max(axis=1)
     return np.asarray(best if named.all() else best - logits[:, ~named].max(axis=1))
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Log-probabilities of the same shape: the exponentials of each row sum to 1."""
+    moved = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(moved - np.log(np.exp(moved).sum(axis=1, keepdims=True)))
