@@ -9,12 +9,14 @@ from typing import Protocol
 
 import ollama as admin
 import pytest
+from cloud import Cloud, cloud
 from standin import ollama
 
 from models.llm.card import Card
 from workers.engines.base import Engine
 from workers.engines.llamacpp import CONTEXT, LlamaCpp
 from workers.engines.ollama import Ollama
+from workers.engines.openai import OpenAi
 
 # The settings of a model made for Triage.
 PARAMETERS = {"num_ctx": CONTEXT, "num_batch": 512, "num_gpu": 99, "temperature": 0, "repeat_penalty": 1.0}
@@ -79,11 +81,33 @@ class Server:
         self.client.close()
 
 
+class Clouded:
+    """llama.cpp's own OpenAI-compatible server: the weights are a model that it serves under a name."""
+
+    def __init__(self, cloud: Cloud):
+        self.cloud = cloud
+
+    def engine(self, parallel: int = 4) -> Engine:
+        models = {"tiny-primary": "triage-test-primary", "tiny-fallback": "triage-test-fallback", LATE: LATE}
+        return OpenAi(self.cloud.url, models, parallel=parallel)
+
+    def put(self, card: Card, gguf: Path, name: str | None = None) -> Card:
+        model = name or card.name.replace("tiny", "triage-test")
+        self.cloud.add(model, gguf)
+        return replace(card, served=(f"{model}/completions",))
+
+    def nowhere(self, card: Card) -> Card:
+        return replace(card, name=LATE)
+
+
 @contextmanager
 def place(kind: str, folder: Path) -> Iterator[Place]:
-    """llamacpp, ollama-0.24.0 or ollama-0.32.15 (stand-ins), or ollama-real."""
+    """llamacpp, openai (llama.cpp's own server), ollama-0.24.0 or ollama-0.32.15 (stand-ins), or ollama-real."""
     if kind == "llamacpp":
         yield Files(folder)
+    elif kind == "openai":
+        with cloud() as made:
+            yield Clouded(made)
     elif kind == "ollama-real":
         if REAL not in os.environ:
             pytest.skip(f"no real Ollama: {REAL} is not set")

@@ -191,8 +191,8 @@ class OpenAi:
             letter, *counts = [tokens(reply, "prompt_tokens") for reply in asked]
         for code, count in zip(codes, counts, strict=True):
             if letter is not None and count is not None and count != letter:
-                tokens = count - letter + 1
-                raise ConfigError(f"The code {code!r} is {tokens} tokens in this llm: a code must be exactly one.")
+                many = count - letter + 1
+                raise ConfigError(f"The code {code!r} is {many} tokens in this llm: a code must be exactly one.")
 
 
 def _labels(card: Card, codes: Sequence[str]) -> dict[str, str]:
