@@ -16,7 +16,8 @@ from workers.tasks import register
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("models", "service", "workers", "migrations", "benchmarks")
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
-HEAVY = ("workers", "xllamacpp", "celery.worker", "sklearn", "scipy", "numpy", "torch")
+NUMBERS = ("sklearn", "skops", "scipy", "numpy", "torch")
+HEAVY = ("workers", "xllamacpp", "celery.worker", *NUMBERS)
 
 
 def test_import_contracts():
@@ -29,6 +30,12 @@ def test_import_contracts():
 @pytest.mark.parametrize("start", ["import service.app", "import service.cli.commands"])
 def test_an_api_process_loads_no_engine(start):
     code = f"{start}\nimport sys\nprint(*[m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_a_worker_loads_what_computes_a_linear_llm_with_the_first_one_only():
+    code = f"import workers.app, workers.runtime\nimport sys\nprint(*[m for m in {NUMBERS!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 

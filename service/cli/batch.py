@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from workers.llms import Llms
 
 AT_ONCE = 250
-FEW = 5_000  # for fewer tickets starting processes takes longer than they save
+FEW = 2_000_000  # characters; for fewer of them starting processes takes longer than they save
 
 Ticket = tuple[str, str]  # subject and body
 
@@ -74,7 +74,7 @@ def in_order(batch: Batch, tickets: Sequence[Ticket]) -> Iterator[Shown]:
     """The decisions of all tickets, by one process for each core where that is worth it."""
     parts = [tickets[at : at + AT_ONCE] for at in range(0, len(tickets), AT_ONCE)]
     cores = len(os.sched_getaffinity(0))
-    if len(tickets) < FEW or cores == 1:
+    if sum(len(subject) + len(body) for subject, body in tickets) < FEW or cores == 1:
         for part in parts:
             yield from batch.decide(part)
         return
