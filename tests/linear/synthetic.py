@@ -1,9 +1,14 @@
 """Tickets made of a few words for each of three queues: a linear llm learns them in a tenth of a second."""
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from models.llm.linear.features import vocabulary, weighting
+from models.llm.linear.model import Head, LinearModel
+from models.llm.linear.regression import fit
 from models.llm.linear.training import Example, Trained, train
 
 WORDS = {
@@ -30,6 +35,19 @@ def tickets(n: int = 240, labels: Sequence[str] = tuple(WORDS), seed: int = 0) -
 
 def examples(n: int = 240, labels: Sequence[str] = tuple(WORDS), seed: int = 0) -> list[Example]:
     return [Example(row["body"], {"category": row["label"]}) for row in tickets(n, labels, seed)]
+
+
+def named(fields: Mapping[str, Iterable[str]]) -> LinearModel:
+    """An llm that knows each label by its own name; nothing is measured, so it is quick."""
+    rows = [(name.replace("_", " "), field, at) for field, names in fields.items() for at, name in enumerate(names)] * 2
+    terms = vocabulary([text for text, _, _ in rows])
+    idf = weighting(terms.counts([text for text, _, _ in rows]))
+    heads = {}
+    for field, names in fields.items():
+        own = [(text, at) for text, of, at in rows if of == field]
+        weights = fit(idf.rows(terms.counts([text for text, _ in own])), np.array([at for _, at in own]), 32.0)
+        heads[field] = Head(tuple(names), (), weights.matrix, weights.bias)
+    return LinearModel(terms, idf, heads)
 
 
 def teach(rows: Sequence[Example], fields: Mapping[str, Sequence[str]] = FIELDS) -> Trained:

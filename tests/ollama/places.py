@@ -11,9 +11,12 @@ import ollama as admin
 import pytest
 from cloud import Cloud, cloud
 from standin import ollama
+from synthetic import named
 
-from models.llm.card import Card
+from models.llm.card import LINEAR, Card, sha256
+from models.llm.linear.store import save
 from workers.engines.base import Engine
+from workers.engines.linear import Linear
 from workers.engines.llamacpp import CONTEXT, LlamaCpp
 from workers.engines.ollama import Ollama
 from workers.engines.openai import OpenAi
@@ -51,6 +54,26 @@ class Files:
 
     def nowhere(self, card: Card) -> Card:
         return replace(card, path=self.folder / f"{LATE}.gguf")
+
+
+class Folders:
+    """Linear llms: the weights are a folder. They are not the GGUF's, and know the labels by their names."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def engine(self, parallel: int = 4) -> Engine:
+        return Linear(parallel=parallel)
+
+    def put(self, card: Card, gguf: Path, name: str | None = None) -> Card:
+        path = self.folder / (name or card.name) / LINEAR
+        path.parent.mkdir(exist_ok=True)
+        save(named(card.codes), path)
+        codes = {field: {label: label for label in labels} for field, labels in card.codes.items()}
+        return replace(card, path=path, digest=sha256(path), prompt_version="text-1", codes=codes, calibration={})
+
+    def nowhere(self, card: Card) -> Card:
+        return replace(card, path=self.folder / LATE / LINEAR)
 
 
 class Server:
@@ -102,9 +125,11 @@ class Clouded:
 
 @contextmanager
 def place(kind: str, folder: Path) -> Iterator[Place]:
-    """llamacpp, openai (llama.cpp's own server), ollama-0.24.0 or ollama-0.32.15 (stand-ins), or ollama-real."""
+    """llamacpp, linear, openai (llama.cpp's own server), ollama-VERSION (a stand-in), or ollama-real."""
     if kind == "llamacpp":
         yield Files(folder)
+    elif kind == "linear":
+        yield Folders(folder)
     elif kind == "openai":
         with cloud() as made:
             yield Clouded(made)
