@@ -20,9 +20,14 @@ def build(config: EngineConfig, models: dict[str, str], sockets: Path) -> Engine
     if config.kind == "linear":
         return Linear(parallel=config.parallel)
     if config.kind == "openai":
-        key = key_of(config.key_env)
-        return OpenAi(config.url, models, key=key, key_env=config.key_env, parallel=config.parallel)
+        return openai(config, models)
     return LlamaCpp(sockets, parallel=config.parallel)
+
+
+def openai(config: EngineConfig, models: dict[str, str]) -> OpenAi:
+    """The engine of a server that speaks OpenAI's API, with its key."""
+    key = key_of(config.key_env)
+    return OpenAi(config.url, models, key=key, key_env=config.key_env, parallel=config.parallel)
 
 
 def key_of(variable: str | None) -> str | None:

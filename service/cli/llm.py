@@ -13,6 +13,7 @@ from models.errors import ConfigError, EngineError, TriageError
 from models.llm.card import Card, load_card, sha256
 from service import settings
 from service.cli.common import Json, print_json, say, screen
+from service.config import EngineConfig
 from service.logs import configure
 from service.settings import DEMO_LLMS, Loaded
 
@@ -118,7 +119,7 @@ def _in_ollama(loaded: Loaded, name: str) -> tuple[str, str]:
     config = loaded.config.llms[_known(loaded, name)]
     engine = loaded.config.engines[config.engine]
     if engine.kind != "ollama":
-        raise ConfigError(f"The llm {name} runs on {engine.kind}, not on an Ollama: its GGUF is all there is of it.")
+        raise ConfigError(f"The llm {name} runs on {engine.kind}, not on an Ollama: there is nothing to make or check.")
     return engine.url, config.model
 
 
@@ -134,8 +135,11 @@ def _item(loaded: Loaded, name: str) -> dict[str, Any]:
 
 def state(loaded: Loaded, name: str, card: Card) -> str:
     """Where the llm's weights are; raises EngineError when they are not there, EngineDown when nobody can tell."""
-    if loaded.config.llms[name].card is None:
+    config = loaded.config.llms[name]
+    if config.card is None:
         return f"{card.path.name}, SHA-256 {card.digest[:12]}"
+    if loaded.config.engines[config.engine].kind == "openai":
+        return _at_server(loaded.config.engines[config.engine], config.model)
     from service.cli import ollama_admin  # slow to import
 
     url, model = _in_ollama(loaded, name)
@@ -144,6 +148,18 @@ def state(loaded: Loaded, name: str, card: Card) -> str:
     if digest is None:
         raise EngineError(f"Ollama has no {model}: run triage llm create {name} or triage llm pull {name}.")
     return f"{model} in Ollama, digest {digest[:12]}"
+
+
+def _at_server(engine: EngineConfig, model: str) -> str:
+    """Whether a server of OpenAI's API takes the key and lists the model; nothing is scored, so nothing is paid."""
+    from workers.building import openai  # slow to import
+
+    made = openai(engine, {})
+    try:
+        listed = made.has(model)
+    finally:
+        made.close()
+    return f"{model} at {engine.url}" + ("" if listed else ", which does not list its models")
 
 
 def _described(card: Card) -> dict[str, Any]:

@@ -47,8 +47,8 @@ class Llama:
 class Cloud:
     """The state. `refused` are top-level keys of a request that get 422, `without` paths that get 404.
 
-    `fault` is a status, or stall, drip, html, nothing (200 without log-probabilities), or a number to be said instead of
-    each log-probability.
+    `fault` is a status, or stall, drip, html, nothing (200 without log-probabilities), or a number to be said instead
+    of each log-probability; `faulty` is the only model that has it.
     """
 
     url: str = ""
@@ -127,17 +127,19 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if cloud.key is not None and wanted != cloud.key:
             # As OpenAI does: the sentence holds a part of the key.
-            return self._send(401, json.dumps({"error": {"message": f"Incorrect API key: {wanted}"}}).encode())
+            self._send(401, json.dumps({"error": {"message": f"Incorrect API key: {wanted}"}}).encode())
+            return
         fault = cloud.fault if body is not None and cloud.faulty in (None, body["model"]) else None
         if fault in ("stall", "drip"):
-            return self._stall(cloud, drip=fault == "drip")
-        if fault == "html":
-            return self._send(200, b"<html>Sign in</html>")
-        if isinstance(fault, int):
-            said = LONG if fault == 400 else {"error": {"message": f"no: {body}", "code": "some_trouble"}}
-            return self._send(fault, json.dumps(said).encode(), cloud.retry_after)
-        status, said = cloud.take(path, body)
-        self._send(status, _broken(said, fault) if fault is not None else said)
+            self._stall(cloud, drip=fault == "drip")
+        elif fault == "html":
+            self._send(200, b"<html>Sign in</html>")
+        elif isinstance(fault, int):
+            trouble = LONG if fault == 400 else {"error": {"message": f"no: {body}", "code": "some_trouble"}}
+            self._send(fault, json.dumps(trouble).encode(), cloud.retry_after)
+        else:
+            status, said = cloud.take(path, body)
+            self._send(status, _broken(said, fault) if fault is not None else said)
 
     def _stall(self, cloud: Cloud, *, drip: bool) -> None:
         """Nothing comes, or a byte now and then, until the caller leaves or the test is over."""

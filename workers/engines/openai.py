@@ -97,6 +97,13 @@ class OpenAi:
         times = timings(call * 1e3, waited * 1e3, reply)
         return Scores(logprobs, len(logprobs) == len(set(codes)), times, chosen=_chosen(reading.chosen, labels))
 
+    def has(self, model: str) -> bool:
+        """Whether the server lists the model; False when it lists nothing. Raises EngineDown when it lists others."""
+        listed = self._server.models(self._deadline_s)
+        if listed and not listed & {model, f"{model}:latest"}:
+            raise EngineDown(f"{self._server.url} has no model {model!r}; it lists {_some(listed)}.")
+        return bool(listed)
+
     def open_breaker(self, llm: str) -> str | None:
         """The last failure, until the llm is loaded anew; or the pause that the server has asked for."""
         ready = self._loaded.get(llm)
@@ -145,9 +152,7 @@ class OpenAi:
 
     def _start(self, card: Card) -> _Loaded:
         model = self._models[card.name]
-        listed = self._server.models(self._deadline_s)
-        if listed and not listed & {model, f"{model}:latest"}:
-            raise EngineDown(f"{self._server.url} has no model {model!r}; it lists {_some(listed)}.")
+        self.has(model)
         form, reply = self._form(card, model)
         if isinstance(form, Completions):
             self._require_tokens(card, model, form)
