@@ -71,6 +71,8 @@ def _refuse_others(llm: "Llm", asked: Taxonomy) -> None:
     """A temperature of other weights or over other labels would not count when the llm serves."""
     assert llm.card is not None  # noqa: S101 (it is loaded)
     assert llm.wanted is not None  # noqa: S101
+    if llm.card.digest != llm.wanted.digest and llm.engine.kind == "openai":
+        raise ConfigError(f"{llm.name} is served as {llm.card.digest}: write that into its card, under served, first.")
     if llm.card.digest != llm.wanted.digest:
         raise ConfigError(
             f"What is served as {llm.name} is not what its card describes: run triage llm create {llm.name} first."
