@@ -2,6 +2,7 @@
 tiny llms, and an API or a worker over them."""
 
 import itertools
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,10 @@ from service.embedded import EmbeddedServers
 from service.settings import Loaded
 from workers.drain import Drain
 from workers.llms import Llms
+
+# A run in the background of a shell ignores Ctrl-C, and so would every process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "template_triage"
