@@ -19,6 +19,7 @@ from models.llm.linear.features import weighting
 STRENGTHS = (2.0, 8.0, 32.0)  # scikit-learn's C
 FOLDS = 5
 _TOLERANCE, _STEPS = 1e-4, 200
+_MEMORY, _PER_WEIGHT = 2_000_000_000, 200  # bytes for all fits at once; L-BFGS keeps 25 numbers for each weight
 _UNSEEN = 10.0  # how far below a row's least logit a label lies that its fold was not trained on
 
 Tick = Callable[[int], None]
@@ -52,7 +53,7 @@ def choose(counts: Sequence[csr_matrix], right: np.ndarray, groups: np.ndarray, 
     paths = [_Path(counts, right, folds != fold) for fold in np.unique(folds)]
     tried: dict[float, float] = {}
     best: Choice | None = None
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(_at_once(sum(count.shape[1] for count in counts) * (int(right.max()) + 1))) as pool:
         for strength in STRENGTHS:
             logits = np.empty((len(right), int(right.max()) + 1))
             for path, own in zip(paths, pool.map(lambda path, at=strength: path.logits(at), paths), strict=True):
@@ -66,6 +67,11 @@ def choose(counts: Sequence[csr_matrix], right: np.ndarray, groups: np.ndarray, 
     assert best is not None  # noqa: S101 (the first strength is the best so far)
     tick((len(STRENGTHS) - len(tried)) * FOLDS)
     return best
+
+
+def _at_once(weights: int) -> int:
+    """How many fits of so many weights may run side by side; most of their time is spent outside the GIL."""
+    return max(1, min(FOLDS, len(os.sched_getaffinity(0)), _MEMORY // (_PER_WEIGHT * weights)))
 
 
 def split(right: np.ndarray, groups: np.ndarray) -> np.ndarray:
