@@ -4,6 +4,8 @@ import logging
 import sys
 
 import structlog
+from kombu.exceptions import OperationalError
+from redis import RedisError
 from structlog.typing import Processor
 
 from service.settings import Settings
@@ -24,6 +26,7 @@ def configure(settings: Settings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_without_traceback)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=SHARED,
@@ -33,6 +36,14 @@ def configure(settings: Settings) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for ours in ("service", "workers", "models"):
         logging.getLogger(ours).setLevel(level)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Celery and kombu say in a line that Redis went away; where in their code it was noticed helps nobody."""
+    error = record.exc_info[1] if record.exc_info else None
+    if record.name.startswith(("celery", "kombu")) and isinstance(error, (OSError, RedisError, OperationalError)):
+        record.exc_info = None
+    return True
 
 
 def _form(name: str) -> list[Processor]:

@@ -30,7 +30,13 @@ ARGUMENTS = (
 def run(loaded: Loaded) -> None:
     """Works until SIGTERM or SIGINT: no further claim, ten seconds for what is begun, the rest is given back."""
     app = celery_app(loaded.settings.urls()[1])
-    app.conf.update(worker_prefetch_multiplier=1, worker_hijack_root_logger=False, worker_redirect_stdouts=False)
+    app.conf.update(
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        # Only what is acknowledged late, which nothing is; without a choice Celery warns at each loss.
+        worker_cancel_long_running_tasks_on_connection_loss=True,
+    )
     sockets = Path(tempfile.mkdtemp(prefix="triage-llm-"))
     runtime = Runtime(loaded, sockets)
     register(app, runtime)
