@@ -177,6 +177,14 @@ def test_the_deadline_holds_also_where_bytes_drip(engine: Make, made: Cloud, car
         ask(ready, card)
 
 
+def test_a_server_that_loads_when_asked_has_longer(engine: Make, made: Cloud, card: Card) -> None:
+    made.fault = "stall"
+    with pytest.raises(EngineDown, match="did not answer in time"):
+        engine(load_s=0.3).load(card)
+    made.fault = None
+    assert engine(load_s=60).load(card) == card
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_pause_that_is_asked_for_is_kept(engine: Make, made: Cloud, card: Card, status: int) -> None:
     ready = engine()

@@ -8,7 +8,6 @@ import dataclasses
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,16 +17,15 @@ from circuitbreaker import CircuitBreaker
 
 from models.errors import ConfigError, EngineDown, EngineError
 from models.llm.card import Card
-from models.llm.prompt import render
 from workers.engines import guard
 from workers.engines.base import Scores
 from workers.engines.guard import FAILURES
-from workers.engines.openai_forms import FORMS, Completions, Form
+from workers.engines.openai_forms import Form
 from workers.engines.openai_http import NotOffered, Server
-from workers.engines.openai_usage import answering, timings, tokens
+from workers.engines.openai_probe import GONE, Probe
+from workers.engines.openai_usage import answering, timings
 
 log = structlog.get_logger()
-GONE = (404, 405)
 
 
 @dataclass(frozen=True)
@@ -58,15 +56,16 @@ class OpenAi:
         key_env: str | None = None,
         parallel: int = 4,
         deadline_s: float = 30.0,
+        load_s: float = 600.0,
     ):
         self.parallel = parallel
         self._models = dict(models)
         self._deadline_s = deadline_s
+        self._load_s = load_s
         self._server = Server(url, key, key_env)
         self._slots = threading.Semaphore(parallel)
         self._loaded: dict[str, _Loaded] = {}
-        # Where the search for a form goes on after a pause: begun anew, it would run into the next one.
-        self._next_form: dict[str, int] = {}
+        self._probe = Probe(url, self._sent, parallel)
         self._loading = threading.Lock()
 
     def load(self, card: Card) -> Card:
@@ -86,7 +85,7 @@ class OpenAi:
         """Log-probabilities of those `codes` that the server lists, or only the code that it chose."""
         asked = time.perf_counter()
         self._of(llm)
-        with self._slot() as left:
+        with self._slot(self._deadline_s) as left:
             waited = time.perf_counter() - asked
             ready = self._of(llm)
             labels = _labels(ready.wanted, codes)
@@ -126,8 +125,8 @@ class OpenAi:
             raise EngineDown(_failed(llm, ready))
         return ready
 
-    def _slot(self) -> AbstractContextManager[float]:
-        return guard.slot(self._slots, self._deadline_s, self._server.url)
+    def _slot(self, seconds: float) -> AbstractContextManager[float]:
+        return guard.slot(self._slots, seconds, self._server.url)
 
     def _asked(self, ready: _Loaded, request: dict[str, Any], left: float) -> dict[str, Any]:
         """The answer; an llm whose key, model or version has changed meanwhile is no longer loaded."""
@@ -153,51 +152,14 @@ class OpenAi:
     def _start(self, card: Card) -> _Loaded:
         model = self._models[card.name]
         self.has(model)
-        form, reply = self._form(card, model)
-        if isinstance(form, Completions):
-            self._require_tokens(card, model, form)
+        form, reply = self._probe.form(card, model)
         version = answering(reply, model)
         return _Loaded(card, _as_served(card, f"{version}/{form.name}"), model, form, version)
 
-    def _form(self, card: Card, model: str) -> tuple[Form, dict[str, Any]]:
-        """The first form that the server really answers, and that answer. Some take a request and leave out half."""
-        name, labels = next(iter(card.codes.items()))
-        prompt = render("warm", name, card.prompt_version)
-        gone: set[str] = set()
-        while (at := self._next_form.get(card.name, 0)) < len(FORMS):
-            form = FORMS[at]
-            try:
-                if form.path not in gone:
-                    reply = self._sent(form, form.request(model, prompt, labels))
-                    form.read(reply)
-                    self._next_form.pop(card.name, None)
-                    return form, reply
-            except EngineDown:
-                raise
-            except EngineError as error:
-                if isinstance(error, NotOffered) and error.refused in GONE:
-                    gone.add(form.path)
-            self._next_form[card.name] = at + 1
-        del self._next_form[card.name]
-        raise ConfigError(
-            f"{self._server.url} gives {model!r} neither log-probabilities nor an answer held to a list of labels: "
-            "use another model or server."
-        )
-
     def _sent(self, form: Form, request: dict[str, Any]) -> dict[str, Any]:
-        with self._slot() as left:
+        """Some servers load a model when it is first asked, and stop loading when the caller leaves."""
+        with self._slot(self._load_s) as left:
             return self._server.send("POST", form.path, request, left)
-
-    def _require_tokens(self, card: Card, model: str, form: Form) -> None:
-        """No tokenizer can be asked, but tokens are counted: a code must be as long as a letter, which is one."""
-        codes = sorted({code for labels in card.codes.values() for code in labels.values()})
-        with ThreadPoolExecutor(self.parallel) as pool:
-            asked = pool.map(lambda text: self._sent(form, form.request(model, text, ())), ["a", *codes])
-            letter, *counts = [tokens(reply, "prompt_tokens") for reply in asked]
-        for code, count in zip(codes, counts, strict=True):
-            if letter is not None and count is not None and count != letter:
-                many = count - letter + 1
-                raise ConfigError(f"The code {code!r} is {many} tokens in this llm: a code must be exactly one.")
 
 
 def _labels(card: Card, codes: Sequence[str]) -> dict[str, str]:
