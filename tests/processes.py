@@ -38,6 +38,24 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
 
 
+def living(read: Callable[[], Any], ended: Any) -> Any:
+    """What psutil reads of a process, or `ended`: Postgres's own children come and go."""
+    try:
+        return read()
+    except psutil.NoSuchProcess:
+        return ended
+
+
+def names(processes: list[psutil.Process]) -> set[str]:
+    return {living(process.name, "") for process in processes}
+
+
+def sockets(process: psutil.Process) -> list[Any]:
+    """The TCP and UDP sockets of a process."""
+    found: list[Any] = living(lambda: process.net_connections("inet"), [])
+    return found
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

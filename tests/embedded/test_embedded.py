@@ -9,13 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import psycopg
 import pytest
 import redis
 from kombu import Connection
+from processes import names, sockets
 
 from models.errors import ServerError
 from service.datadir import Urls
@@ -88,19 +88,11 @@ def test_commits_are_durable_and_redis_refuses_rather_than_forgets(shared: Embed
         assert client.config_get("save") == {"save": ""}
 
 
-def listened(process: psutil.Process) -> list[Any]:
-    """The sockets of a process; one that has ended meanwhile has none, as a backend of Postgres may."""
-    try:
-        return process.net_connections("inet")
-    except psutil.NoSuchProcess:
-        return []
-
-
 def test_nothing_listens_on_tcp(shared: EmbeddedServers) -> None:
     parents = [psutil.Process(pid_of(shared, name)) for name in ("Postgres", "Redis")]
     processes = parents + [child for parent in parents for child in parent.children(recursive=True)]
-    assert {"postgres", "redis-server"} == {process.name() for process in parents}
-    assert [found for process in processes for found in listened(process)] == []
+    assert {"postgres", "redis-server"} == names(parents)
+    assert [found for process in processes for found in sockets(process)] == []
 
 
 def test_sockets_lie_in_a_private_folder(shared: EmbeddedServers) -> None:

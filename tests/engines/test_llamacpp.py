@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -37,11 +38,20 @@ def engine(card: Card, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lla
     engine.close()
 
 
-def test_it_listens_on_a_private_unix_socket_and_on_no_port(engine: LlamaCpp) -> None:
-    assert [c for c in psutil.Process().net_connections("inet") if c.status == psutil.CONN_LISTEN] == []
+def listeners() -> set[Any]:
+    """The ports that this process listens on: other tests' servers may be among them."""
+    return {c.laddr for c in psutil.Process().net_connections("inet") if c.status == psutil.CONN_LISTEN}
+
+
+def test_it_listens_on_a_private_unix_socket_and_on_no_port(card: Card, tmp_path: Path) -> None:
+    before = listeners()
+    engine = LlamaCpp(tmp_path, parallel=1)
+    engine.load(card)
+    assert listeners() - before == set()
     sockets = [Path(c.laddr) for c in psutil.Process().net_connections("unix") if str(c.laddr).endswith(".sock")]
     assert sockets
     assert all(stat.S_IMODE(path.parent.stat().st_mode) == 0o700 for path in sockets)
+    engine.close()
 
 
 def test_a_file_that_is_no_gguf_can_be_replaced(card: Card, tmp_path: Path) -> None:

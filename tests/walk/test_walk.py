@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from processes import Up, gone
+from processes import Up, gone, names, sockets
 
 BODY = "My new card still has not arrived in the post, when will it come?"
 
@@ -85,7 +85,7 @@ def test_only_the_api_listens_on_tcp(up: Up) -> None:
     listening = [
         (process.pid, connection.laddr.ip, connection.laddr.port)
         for process in up.processes()
-        for connection in process.net_connections("inet")
+        for connection in sockets(process)
         if connection.status == psutil.CONN_LISTEN or not connection.raddr
     ]
     assert listening == [(up.part("serve").pid, "127.0.0.1", up.port)]
@@ -93,7 +93,7 @@ def test_only_the_api_listens_on_tcp(up: Up) -> None:
 
 def test_ctrl_c_ends_every_process(up: Up) -> None:
     processes = up.processes()
-    assert {"postgres", "redis-server"} <= {process.name() for process in processes}
+    assert {"postgres", "redis-server"} <= names(processes)
     assert len(processes) > 8
     assert list(up.temporary.glob("triage-llm-*"))
     assert up.interrupt() == 0
