@@ -66,17 +66,23 @@ class LlmConfig(_Strict):
 
 
 class Arm(_Strict):
-    """A policy: who is asked first, who when that one is not sure, and how the two answers become one."""
+    """A policy: who is asked first, who when that one is not sure, and how the two answers become one.
+
+    `calibration` is the file of temperatures that `triage calibrate --policy` wrote for it.
+    """
 
     primary: str
     fallback: str | None = None
     escalate_below: Annotated[float, Field(ge=0, le=1)] = 0.80
     combine: Literal["average", "replace"] = "average"
+    calibration: Annotated[str | None, Field(pattern=r"\.json$")] = None
 
     @model_validator(mode="after")
     def _two_llms(self) -> "Arm":
         if self.primary == self.fallback:
             raise ValueError("fallback must be another llm than primary")
+        if self.calibration is not None and self.fallback is None:
+            raise ValueError("calibration is for a policy with a fallback; that of one llm stands in its card")
         return self
 
     @property
@@ -151,7 +157,7 @@ class Config(_Strict):
 
     @model_validator(mode="after")
     def _arms_have_llms(self) -> "Config":
-        for place, arm in self._arms().items():
+        for place, arm in self.arms.items():
             for role in ("primary", "fallback"):
                 name = getattr(arm, role)
                 if name is not None and name not in self.llms:
@@ -175,9 +181,11 @@ class Config(_Strict):
     @property
     def asked(self) -> list[str]:
         """Every llm that the policy or an experiment may ask, the policy's primary first."""
-        return list(dict.fromkeys(name for arm in self._arms().values() for name in arm.llms))
+        return list(dict.fromkeys(name for arm in self.arms.values() for name in arm.llms))
 
-    def _arms(self) -> dict[str, Arm]:
+    @property
+    def arms(self) -> dict[str, Arm]:
+        """The policy and the arms of experiments, by their place in the file."""
         arms: dict[str, Arm] = {"policy": self.policy}
         for one in self.experiments:
             arms |= {f"experiments.{one.name}.a": one.a, f"experiments.{one.name}.b": one.b}

@@ -2,20 +2,25 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from models.llm.answer import Answer
+from models.llm.policy import NONE, Temperatures
 from models.taxonomy import OTHER, TaxonomyField
 from service.config import Arm
 
 MASS_FLOOR = 0.9  # an llm that puts less than this on the labels together did not understand the question
 SHOWN = 3
+LEAST = 1e-300  # what has a logarithm
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A triage before it has a ticket. `reason` says why the action is what it is."""
+    """A triage before it has a ticket. `reason` says why the action is what it is.
+
+    `scores` are what decided, after the policy's own `temperature`, which is 1 where it has none.
+    """
 
     label: str | None
     confidence: float | None
@@ -25,6 +30,8 @@ class Decision:
     action: str
     reason: str
     alternatives: list[dict[str, Any]]
+    scores: Mapping[str, float] = field(default_factory=dict)
+    temperature: float = 1.0
 
 
 EMPTY = Decision(None, None, False, "rule", [], "review", "empty", [])
@@ -36,39 +43,47 @@ def escalates(primary: Answer, policy: Arm) -> bool:
     return policy.fallback is not None and (primary.confidence is None or primary.confidence < policy.escalate_below)
 
 
-def decide(primary: Answer, fallback: Answer | None, policy: Arm, field: TaxonomyField) -> Decision:
+def decide(
+    primary: Answer, fallback: Answer | None, policy: Arm, labels: TaxonomyField, own: Temperatures = NONE
+) -> Decision:
     """The decision from the primary's answer, and from the fallback's if the ticket was escalated and it answered.
 
-    A shadow answer must not be passed. An escalated decision is uncalibrated: each llm's temperature was fitted on all
-    tickets, and these are only the hard ones. An answer without a confidence decides nothing where there is another.
+    A shadow answer must not be passed. Without a temperature of the policy's `own` an escalated decision is
+    uncalibrated: each llm's was fitted on all tickets, and these are only the hard ones. An answer without a confidence
+    decides nothing where there is another.
     """
     fallback = fallback if fallback is not None and fallback.confidence is not None else None
     if primary.confidence is None:
-        return _without_confidence(primary, fallback, policy, field)
+        return _without_confidence(primary, fallback, policy, labels)
+    hard = escalates(primary, policy)
     scores, llms = _joined(primary, fallback, policy)
+    temperature = own.alone if not hard else own.escalated if fallback is not None else None
+    if temperature is not None:
+        scores = scaled(scores, temperature)
     ranked = sorted(scores, key=scores.__getitem__, reverse=True)
     label, confidence = ranked[0], scores[ranked[0]]
-    calibrated = primary.calibrated and not escalates(primary, policy)
-    action, reason = _action(label, confidence, calibrated, primary.label_mass or 0.0, policy, field)
-    if escalates(primary, policy):
+    calibrated = temperature is not None or (primary.calibrated and not hard)
+    mass = min(one.label_mass or 0.0 for one in (primary, fallback) if one is not None)
+    action, reason = _action(label, confidence, calibrated, mass, policy, labels)
+    if hard:
         reason = "escalated" if fallback is not None else "escalated_without_fallback"
     rest = [{"label": name, "confidence": scores[name]} for name in ranked[1 : 1 + SHOWN]]
-    return Decision(label, confidence, calibrated, "cascade", llms, action, reason, rest)
+    return Decision(label, confidence, calibrated, "cascade", llms, action, reason, rest, scores, temperature or 1.0)
 
 
-def stand_in(fallback: Answer, policy: Arm, field: TaxonomyField) -> Decision:
+def stand_in(fallback: Answer, policy: Arm, labels: TaxonomyField) -> Decision:
     """The decision of a fallback that answers alone, for a primary that cannot.
 
     Its own calibration holds: it was not asked because the ticket is hard.
     """
-    decision = decide(fallback, None, policy.model_copy(update={"primary": policy.fallback, "fallback": None}), field)
+    decision = decide(fallback, None, policy.model_copy(update={"primary": policy.fallback, "fallback": None}), labels)
     return replace(decision, reason="primary_failed")
 
 
-def _without_confidence(primary: Answer, fallback: Answer | None, policy: Arm, field: TaxonomyField) -> Decision:
+def _without_confidence(primary: Answer, fallback: Answer | None, policy: Arm, labels: TaxonomyField) -> Decision:
     """The fallback is asked for every ticket then, not for the hard ones, so it decides as if alone; else a human."""
     if fallback is not None:
-        return replace(stand_in(fallback, policy, field), reason="primary_without_confidence")
+        return replace(stand_in(fallback, policy, labels), reason="primary_without_confidence")
     return Decision(primary.label, None, False, "cascade", [policy.primary], "review", "no_confidence", [])
 
 
@@ -82,8 +97,17 @@ def average(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
     last_a, last_b = min(a.values()), min(b.values())
     pairs = {label: (a.get(label, last_a), b.get(label, last_b)) for label in a.keys() | b.keys()}
     means = {label: (math.log(max(p, floor)) + math.log(max(q, floor))) / 2 for label, (p, q) in pairs.items()}
-    top = max(means.values())
-    weights = {label: math.exp(value - top) for label, value in means.items()}
+    return _normalised(means)
+
+
+def scaled(scores: Mapping[str, float], temperature: float) -> dict[str, float]:
+    """Temperature scaling of a distribution over labels: scores^(1/T), normalised."""
+    return _normalised({label: math.log(max(p, LEAST)) / temperature for label, p in scores.items()})
+
+
+def _normalised(logs: Mapping[str, float]) -> dict[str, float]:
+    top = max(logs.values())
+    weights = {label: math.exp(value - top) for label, value in logs.items()}
     total = math.fsum(weights.values())
     return {label: weight / total for label, weight in weights.items()}
 
@@ -98,7 +122,7 @@ def _joined(primary: Answer, fallback: Answer | None, policy: Arm) -> tuple[Mapp
 
 
 def _action(
-    label: str, confidence: float, calibrated: bool, mass: float, policy: Arm, field: TaxonomyField
+    label: str, confidence: float, calibrated: bool, mass: float, policy: Arm, labels: TaxonomyField
 ) -> tuple[str, str]:
     """Review what is not known well; automate only what the label allows; suggest the rest."""
     if not calibrated:
@@ -107,7 +131,7 @@ def _action(
         return "review", "other"
     if confidence < policy.escalate_below:
         return "review", "low_confidence"
-    found = field.label(label)
+    found = labels.label(label)
     threshold = found.automate_at if found is not None else None
     if threshold is None:
         return "suggest", "no_threshold"

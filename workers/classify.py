@@ -7,6 +7,7 @@ import structlog
 
 from models.errors import ConfigError, EngineError
 from models.llm.answer import Answer
+from models.llm.policy import Temperatures
 from models.llm.text import prepare
 from models.taxonomy import Taxonomy, TaxonomyField
 from service.config import Arm
@@ -79,7 +80,13 @@ class _Question:
             return self._without_primary(error)
         said = [Said(primary, "primary", self._why(self.policy.primary, reason))]
         fallback = self._fallback(said, "escalated") if escalates(primary.answer, self.policy) else None
-        return FieldOutcome(decide(primary.answer, fallback, self.policy, self.labels), said + self._shadows())
+        decision = decide(primary.answer, fallback, self.policy, self.labels, self._own())
+        return FieldOutcome(decision, said + self._shadows())
+
+    def _own(self) -> Temperatures:
+        """The policy's own calibration of this field, for the llms as they are loaded now."""
+        cards = [self.llms.all[llm].card if llm else None for llm in (self.policy.primary, self.policy.fallback)]
+        return self.llms.calibrations.of(self.policy, cards, self.name, self.labels)
 
     def _without_primary(self, error: Exception) -> FieldOutcome:
         """The fallback alone decides, so that one llm's absence does not stop the queue."""

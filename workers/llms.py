@@ -15,6 +15,7 @@ from models.llm.prompt import render
 from models.taxonomy import Taxonomy, TaxonomyField
 from service.settings import Loaded
 from workers import building
+from workers.calibrations import Calibrations
 from workers.engines.base import Engine, Timings
 from workers.figures import Figures
 from workers.pins import Pin, pin_of
@@ -121,6 +122,7 @@ class Llms:
         self.spends = list(spends.values())
         self.engines = list(engines.values())
         self.figures = Figures()
+        self.calibrations = Calibrations(loaded.folder)
         self.parallel = max(engine.parallel for engine in self.engines)
         self.all = {
             n: Llm(

@@ -5,7 +5,7 @@ Needs engines and numpy: imported where a command asks for it.
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +22,9 @@ from service.cli.common import notes
 from service.cli.labelled import Labelled
 from service.config import Arm
 from service.settings import Loaded
-from workers.cascade import average
+from workers.cascade import LEAST
 from workers.classify import FieldOutcome, classify
 from workers.llms import Llms
-
-LEAST = 1e-300
 
 
 @dataclass(frozen=True)
@@ -38,14 +36,15 @@ class Asked:
     seconds: float
 
     def columns(self, taxonomy: Taxonomy, name: str, temperature: float) -> Answered:
-        """The answers for one field, of the rows that have a label of it; `temperature` made the scores."""
+        """The answers for one field, of the rows that have a label of it; `temperature` made an llm's scores."""
         pairs = [(row.labels[name], outcomes[name]) for row, outcomes in self._of(name) if outcomes[name].said]
         labels = tuple(label.id for label in taxonomy.fields_[name].labels)
         if not any(truth in labels for truth, _ in pairs):
             raise ConfigError(f"No ticket with a label of field {name} got an answer.")
         places = {label: at for at, label in enumerate(labels)}
         scores = np.array([_scores(outcome, labels) for _, outcome in pairs])
-        scope = _scope(scores, labels, temperature) + np.log([_mass(outcome) for _, outcome in pairs])
+        heat = temperature * np.array([outcome.decision.temperature for _, outcome in pairs])
+        scope = _scope(scores, labels, heat[:, None]) + np.log([_mass(outcome) for _, outcome in pairs])
         own = [outcome.said[0].opinion.scope if len(outcome.said) == 1 else None for _, outcome in pairs]
         return Answered(
             labels=labels,
@@ -54,12 +53,21 @@ class Asked:
             scope=scope if None in own else np.array(own),
             automated=np.array([outcome.decision.action == "automate" for _, outcome in pairs]),
             ms=np.array([sum(said.opinion.timings.call_ms for said in outcome.said) for _, outcome in pairs]),
-            scored=all(_given(outcome) for _, outcome in pairs),
+            scored=all(outcome.decision.scores for _, outcome in pairs),
         )
+
+    def only(self, name: str, wanted: Callable[[FieldOutcome], bool]) -> "Asked":
+        """The answered rows whose outcome for one field is wanted."""
+        pairs = [(row, found) for row, found in self._of(name) if wanted(found[name])]
+        return Asked([row for row, _ in pairs], [found for _, found in pairs], self.seconds)
 
     def calibrated(self, name: str) -> int:
         """How many decisions of one field count as calibrated."""
         return sum(outcomes[name].decision.calibrated for _, outcomes in self._of(name))
+
+    def temperatures(self, name: str) -> list[float]:
+        """Those of a policy's own calibration that were used."""
+        return sorted({outcomes[name].decision.temperature for _, outcomes in self._of(name)} - {1.0})
 
     def unanswered(self, name: str) -> dict[str, int]:
         """Rows without an answer: nothing was left of their text, or the engine refused them."""
@@ -106,20 +114,11 @@ def ask(llms: Llms, arm: Arm, taxonomy: Taxonomy, rows: Sequence[Labelled], titl
     return Asked(list(rows), outcomes, time.perf_counter() - started)
 
 
-def _given(outcome: FieldOutcome) -> list[Mapping[str, float]]:
-    """The scores of the llms that decided; none where one of them only named a label."""
-    answers = {said.opinion.llm: said.opinion.answer.scores for said in outcome.said}
-    found = [answers[llm] for llm in outcome.decision.llms]
-    return found if all(found) else []
-
-
 def _scores(outcome: FieldOutcome, labels: Sequence[str]) -> list[float]:
     """The scores that decided; a label that the engine did not list counts like the last one listed."""
-    given = _given(outcome)
-    if not given:
+    scores = outcome.decision.scores
+    if not scores:  # only a label was named
         return [float(label == outcome.decision.label) for label in labels]
-    first, *second = given
-    scores = average(first, second[0]) if second else first
     least = min(scores.values())
     return [scores.get(label, least) for label in labels]
 
@@ -129,7 +128,7 @@ def _mass(outcome: FieldOutcome) -> float:
     return max(LEAST, 1.0 if mass is None else mass)
 
 
-def _scope(scores: np.ndarray, labels: Sequence[str], temperature: float) -> np.ndarray:
+def _scope(scores: np.ndarray, labels: Sequence[str], temperature: np.ndarray) -> np.ndarray:
     """How likely some label fits: the best of the raw log-probabilities of those that name something.
 
     Kept apart from the confidence, because a temperature that makes that one true makes this one worse.

@@ -1,4 +1,4 @@
-"""calibrate: an llm's temperature from labelled tickets, written into its card."""
+"""calibrate: temperatures from labelled tickets: an llm's, written into its card, or a policy's own, in a file."""
 
 import json
 from dataclasses import asdict
@@ -28,17 +28,29 @@ def register(app: typer.Typer) -> None:
 
 
 def calibrate(
-    llm: Annotated[str, typer.Option(help="A name of triage.yaml, or KIND:VALUE")],
     data: Annotated[Path, typer.Option(help="Labelled tickets that the llm was not trained on")],
+    llm: Annotated[str | None, typer.Option(help="A name of triage.yaml, or KIND:VALUE")] = None,
+    policy: Annotated[bool, typer.Option("--policy", help="The policy instead of one llm")] = False,
+    arm: Annotated[str | None, typer.Option(help="With --policy: an arm instead, as EXPERIMENT.a")] = None,
+    out: Annotated[Path | None, typer.Option(help="With --policy: the file [default: as triage.yaml names it]")] = None,
     vocabulary: Annotated[
         Path | None, typer.Option("--taxonomy", help="The labels [default: that of triage.yaml]")
     ] = None,
 ) -> None:
-    """Fits the temperature that makes an llm's confidence true, and writes it into its card."""
-    loaded = llm_names.load(settings.settings(), [llm])
+    """Fits the temperature that makes confidence true: an llm's, or those of a policy's decisions."""
+    if policy == (llm is not None) or (not policy and (arm or out)):
+        raise ConfigError("Say --llm NAME, or --policy (and only then --arm and --out).")
+    loaded = llm_names.load(settings.settings(), [llm] if llm else [])
     configure(loaded.settings.model_copy(update={"log_level": "error"}))
-    card = _card(loaded, llm)
     labels = taxonomy.load(vocabulary or loaded.taxonomy_path)
+    if llm is not None:
+        _one(loaded, llm, data, labels)
+    else:
+        _policy(loaded, arm, data, labels, out)
+
+
+def _one(loaded: Loaded, llm: str, data: Path, labels: Taxonomy) -> None:
+    card = _card(loaded, llm)
     rows, _ = labelled.read(data, labels)
     from service.cli.asking import opened  # engines, numpy and scipy take seconds to load
     from service.cli.measuring import part, refuse_untrained
@@ -54,6 +66,29 @@ def calibrate(
         say(_told(llm, field, one))
     if all(one.made is None for one in found.values()):
         raise typer.Exit(1)
+
+
+def _policy(loaded: Loaded, name: str | None, data: Path, labels: Taxonomy, out: Path | None) -> None:
+    arm = loaded.config.arms.get(f"experiments.{name}" if name else "policy")
+    if arm is None:
+        raise ConfigError(f"There is no arm {name!r} in triage.yaml: an arm is EXPERIMENT.a or EXPERIMENT.b.")
+    if arm.fallback is None:
+        raise ConfigError(f"Only {arm.primary} is asked there: triage calibrate --llm {arm.primary} is for one llm.")
+    place = out or loaded.folder / (arm.calibration or f"{name or 'policy'}.json")
+    rows, _ = labelled.read(data, labels)
+    from service.cli import policy_fit  # engines, numpy and scipy take seconds to load
+    from service.cli.asking import opened
+    from service.cli.measuring import part, refuse_untrained
+
+    asked = part(labels, rows)
+    with opened(loaded, [arm.primary, arm.fallback]) as llms:
+        refuse_untrained(llms, asked)
+        found = policy_fit.fit(llms, arm, asked, rows)
+    if not found:
+        say("No temperature was accepted, and nothing is written.")
+        raise typer.Exit(1)
+    policy_fit.write(place, sha256(data), found)
+    say(f"Wrote {place}. Workers read it when they start, where triage.yaml has calibration: {place.name}.")
 
 
 def _card(loaded: Loaded, name: str) -> Path:

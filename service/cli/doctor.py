@@ -15,11 +15,13 @@ from sqlalchemy import text
 import migrations
 from models import taxonomy
 from models.errors import TriageError
+from models.llm import policy
 from models.llm.card import load_card
 from service import settings
 from service.cli import llm
 from service.cli.common import DataDir, Json, database_url, one_transaction, print_json, redis_url, screen
 from service.cli.running import local_address
+from service.config import SERVERS, Arm
 from service.experiments.assignment import require_fields
 from service.helpdesks import build_all
 from service.queue import connect
@@ -66,6 +68,7 @@ def examine(data_dir: Any) -> list[Line]:
         "taxonomy": _taxonomy,
         "connections": _connections,
         **{f"llm {name}": partial(_llm, name) for name in loaded.config.llms},
+        **{f"calibration of {w}": partial(_own, arm) for w, arm in loaded.config.arms.items() if arm.calibration},
         "Postgres": _postgres,
         "Redis": _redis,
         "API": _api,
@@ -107,6 +110,21 @@ def _connections(loaded: Loaded) -> str:
 def _llm(name: str, loaded: Loaded) -> str:
     card = load_card(loaded.model_path(name))
     return f"{llm.state(loaded, name, card)}, prompt {card.prompt_version}" + (", a demo" if card.demo else "")
+
+
+def _own(arm: Arm, loaded: Loaded) -> str:
+    """Whether a policy's own calibration is for its llms and labels; what a server holds, only a worker knows."""
+    assert arm.calibration is not None  # noqa: S101 (its caller looked)
+    assert arm.fallback is not None  # noqa: S101 (an arm without one has no calibration)
+    own = policy.read(loaded.folder / arm.calibration)
+    kinds = {loaded.config.engines[loaded.config.llms[name].engine].kind for name in (arm.primary, arm.fallback)}
+    if not kinds.isdisjoint(SERVERS):
+        return "there; the worker's log says policy.uncalibrated where it does not count"
+    primary, fallback = (load_card(loaded.model_path(name)) for name in (arm.primary, arm.fallback))
+    for name, field in taxonomy.load(loaded.taxonomy_path).fields_.items():
+        ids = [label.id for label in field.labels]
+        own.temperatures(name, policy.basis(primary, fallback, name, ids, arm.combine, arm.escalate_below))
+    return "valid"
 
 
 def _postgres(loaded: Loaded) -> str:

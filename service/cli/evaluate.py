@@ -91,13 +91,14 @@ def _found(
         measuring.refuse_untrained(llms, over.taxonomy)
         fits = measuring.refit(llms, over.taxonomy, more, sha256(inputs["calibrate"])) if more else {}
         results = [one for name, arm in arms.items() for one in measuring.measure(llms, name, arm, over, fits)]
+        unused = sorted(llms.calibrations.problems)
     return {
         "results": results,
         "files": {n: {"name": p.name, "sha256": sha256(p)} for n, p in inputs.items()},
         "rows": len(rows),
         "overlap": {name: {"n": len(names), "rows": names} for name, names in overlaps.items()},
         "seed": seed,
-        "notes": [*_beside(beside), *_overlapping(overlaps), *_unanswered(results), *_refused(results)],
+        "notes": [*_beside(beside), *_overlapping(overlaps), *_unanswered(results), *_refused(results), *unused],
     }
 
 

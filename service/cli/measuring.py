@@ -67,20 +67,21 @@ def _result(llms: Llms, name: str, arm: Arm, field: str, asked: Asked, over: Mea
     fit = alone.card.calibration.get(field) if alone and alone.card and calibrated else None
     answered = asked.columns(over.taxonomy, field, fit.temperature if fit else 1.0)
     found = figures(answered, OUTSIDE, over.targets, over.seed)
+    own = {} if alone else {"own": asked.temperatures(field)}
     return {
         "llm": name,
         "field": field,
         **found,
         "tickets_per_s": len(asked.rows) / asked.seconds,
         "unanswered": asked.unanswered(field),
-        "calibration": _calibration(fit, calibrated / len(answered.truth)) | _refit(fits, arm, field),
+        "calibration": _calibration(fit, calibrated / len(answered.truth)) | _refit(fits, arm, field) | own,
         "policy": None if alone else arm.model_dump(include=set(Arm.model_fields)),
         "pins": [_pin(llms.all[llm], field) for llm in arm.llms],
     }
 
 
 def _calibration(fit: Calibration | None, share: float) -> dict[str, Any]:
-    """`share` is that of the decisions which count as calibrated: of a policy, those that were not escalated."""
+    """`share` is that of the decisions which count as calibrated: of a policy, perhaps not the escalated ones."""
     state = "calibrated" if share == 1 else "partly calibrated" if share else "uncalibrated"
     known = {"id": fit.id, "n": fit.n, "beta": 1 / fit.temperature} if fit else {"id": None, "n": None, "beta": None}
     return {"state": state, **known, "share": share}

@@ -9,13 +9,15 @@ import numpy as np
 
 from models.errors import InvalidRequest
 from models.evaluation import temperature
+from models.evaluation.answered import Answered
 from models.evaluation.temperature import ENOUGH, Fit
 from models.llm.card import Calibration, Card
 from models.taxonomy import Taxonomy
-from service.cli.asking import LEAST, ask
+from service.cli.asking import ask
 from service.cli.common import say
 from service.cli.labelled import Labelled
 from service.config import Arm
+from workers.cascade import LEAST
 from workers.llms import Llms
 
 
@@ -45,7 +47,7 @@ def recalibrate(
         inside = asked.columns(taxonomy, field, 1.0).inside()
         if not inside.scored:
             raise InvalidRequest(f"The llm {name} does not say how sure it is: there is nothing to calibrate.")
-        fit = _fit(np.log(np.maximum(inside.scores, LEAST)), inside.truth, f"{name}, field {field}")
+        fit = fitted(inside, f"{name}, field {field}")
         calibration = Calibration(
             fit.temperature, _id(card, llm.engine.kind, field, codes[field], fit, data), fit.n, "fitted"
         )
@@ -60,9 +62,10 @@ def recalibrate(
     return found
 
 
-def _fit(logprobs: np.ndarray, truth: np.ndarray, what: str) -> Fit:
+def fitted(inside: Answered, what: str) -> Fit:
+    """The temperature of these rows; `what` names them where they are too few."""
     try:
-        found = temperature.fit(logprobs, truth)
+        found = temperature.fit(np.log(np.maximum(inside.scores, LEAST)), inside.truth)
     except InvalidRequest as error:
         raise InvalidRequest(f"{what}: {error.message}.") from None
     if found.n < ENOUGH:

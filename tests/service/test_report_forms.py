@@ -35,7 +35,7 @@ def write(sql):
 
 def test_without_a_name_it_is_the_running_experiments(client):
     experiment = client.get("/v1/report").json()["experiment"]
-    alone = {"fallback": None, "escalate_below": 0.8, "combine": "average"}
+    alone = {"fallback": None, "escalate_below": 0.8, "combine": "average", "calibration": None}
     assert experiment == {
         "name": "halves",
         "implied": False,
@@ -46,7 +46,7 @@ def test_without_a_name_it_is_the_running_experiments(client):
         "a": "primary",
         "b": "primary",
         "arms": {
-            "a": {"primary": "primary", "fallback": "fallback", "escalate_below": 0.6, "combine": "average"},
+            "a": {"primary": "primary"} | alone | {"fallback": "fallback", "escalate_below": 0.6},
             "b": {"primary": "primary"} | alone,
         },
     }
