@@ -151,6 +151,9 @@ class Ticket(Base):
         Index("ix_tickets_source_received_at_id", "source", "received_at", "id"),
         Index("ix_tickets_external_id", "external_id", postgresql_where=text("external_id IS NOT NULL")),
         Index("ix_tickets_due", "priority", "due_at", postgresql_where=text("status = 'queued'")),
+        Index(
+            "ix_tickets_suspect", "priority", "due_at", postgresql_where=text("status = 'queued' AND lost_leases > 0")
+        ),
         Index("ix_tickets_leased", "lease_until", postgresql_where=text("status = 'working'")),
         Index("ix_tickets_search", text(SEARCHED), postgresql_using="gin"),
     )

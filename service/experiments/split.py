@@ -62,9 +62,12 @@ def verdict(a: Sums, b: Sums, halves: Balance) -> Verdict:
     p_value, needed = clusters.p_value(a, b), [_needed(one, a, b) for one in (a, b)]
     counts = f"A was right on {a.successes:,} of {tickets(a.n)}, B on {b.successes:,} of {b.n:,}"
     more = sum(max(0.0, take - one.n) for take, one in zip(needed, (a, b), strict=True))
+    few = sum(max(0, MIN_UNITS - one.clusters) for one in (a, b))
     if halves.suspicious:
         return Verdict(Word.NO_EVIDENCE, _uneven(halves), rule=RULE)
-    if min(a.clusters, b.clusters) >= MIN_UNITS and p_value is not None and p_value < ALPHA:
+    if few and more <= few:
+        return Verdict(Word.NOT_ENOUGH, f"{counts}. {_few(a, b)}", few, RULE)
+    if not few and p_value is not None and p_value < ALPHA:
         word = Word.A_BETTER if a.successes * b.n > b.successes * a.n else Word.B_BETTER
         return Verdict(word, f"{counts} ({p_text(p_value)}): chance alone rarely does that.", rule=RULE)
     if more > 0 or p_value is None:
@@ -83,6 +86,10 @@ def _needed(arm: Sums, a: Sums, b: Sums) -> float:
     p = (a.successes + b.successes + expected * weight) / (a.n + b.n + weight)
     alone = 2 * p * (1 - p) * (Z95 + Z80) ** 2 / DIFFERENCE**2
     return max(MIN_UNITS, math.ceil(alone * clusters.design_effect(arm)))
+
+
+def _few(a: Sums, b: Sums) -> str:
+    return f"At least {MIN_UNITS} judged requesters are needed in each arm; A has {a.clusters:,}, B {b.clusters:,}."
 
 
 def _uneven(halves: Balance) -> str:

@@ -35,7 +35,7 @@ FAILED = text("""
 UNSURE = text("""
     SELECT t.id, t.subject, left(t.body, 200) AS body, d.label, d.confidence, d.calibrated, t.received_at
     FROM triages d JOIN tickets t ON t.id = d.ticket_id
-    WHERE d.newest AND d.field = :field AND d.action = 'review'
+    WHERE d.newest AND d.run = t.run AND d.field = :field AND d.action = 'review'
       AND d.received_at >= now() - CAST(:span AS interval) AND NOT EXISTS (
         SELECT FROM verdicts v WHERE v.ticket_id = t.id AND v.field = d.field AND v.source = 'review'
           AND v.content_sha256 = t.content_sha256)
@@ -44,7 +44,7 @@ JUDGED = text("""
     SELECT source, count(*) AS n, count(*) FILTER (WHERE truth = label) AS correct
     FROM (SELECT DISTINCT ON (t.id, v.source) v.source, v.label AS truth, d.label
           FROM tickets t JOIN verdicts v ON v.ticket_id = t.id AND v.content_sha256 = t.content_sha256
-          JOIN triages d ON d.ticket_id = t.id AND d.newest AND d.field = v.field
+          JOIN triages d ON d.ticket_id = t.id AND d.newest AND d.run = t.run AND d.field = v.field
           WHERE v.field = :field AND t.received_at >= now() - CAST(:span AS interval)
           ORDER BY t.id, v.source, v.id DESC) judged
     GROUP BY 1 ORDER BY 1""")

@@ -59,3 +59,11 @@ def test_uneven_halves_call_nobody_better() -> None:
     assert found.verdict.word is Word.NO_EVIDENCE
     assert found.verdict.reason.startswith("The halves are not even: 600 requesters in A, 400 in B (p < 0.0001).")
     assert found.difference == pytest.approx(0.4)
+
+
+def test_few_requesters_decide_nothing_however_many_tickets_they_sent() -> None:
+    """Of 20 requesters' 200 tickets each, all are alike: no design effect hides that they are 20."""
+    a, b = (Sums(20, 4000, 20 * s, 20 * 200**2, 20 * 200 * s, 20 * s**2) for s in (186, 178))
+    found = verdict(a, b, EVEN)
+    assert (found.word, found.more) == (Word.NOT_ENOUGH, 20)
+    assert found.reason.endswith("At least 30 judged requesters are needed in each arm; A has 20, B 20.")

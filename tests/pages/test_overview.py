@@ -167,3 +167,14 @@ def test_with_postgres_away_the_page_says_so(site, browser, monkeypatch):
 
 def _full(depth, tickets):
     raise QueueFull("many tickets are waiting already", retry_after=30)
+
+
+def test_a_verdict_on_a_new_text_says_nothing_of_the_old_answer(site, browser, tickets):
+    ticket = site.classify(body="I want a refund", external_id="revised")
+    site.api.post("/v1/tickets", json={"body": "my top up failed", "external_id": "revised"})
+    said = {"field": "category", "label": "top_up", "source": "dataset"}
+    assert site.api.post(f"/v1/tickets/{ticket['id']}/verdicts", json=said).status_code == 201
+    assert "Not measured" in section(browser.get("/").text, "right")
+    site.drain.run()
+    assert "n = 1" in section(browser.get("/").text, "right")
+    site.sql("DELETE FROM verdicts")
