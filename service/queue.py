@@ -83,6 +83,8 @@ class Bell:
             self.wanted.clear()
             self._publish()
             self.stopped.wait(INTERVAL_S)
+        if self.wanted.is_set():
+            self._publish()
 
     def _publish(self) -> None:
         try:

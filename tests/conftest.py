@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
 from pydantic import SecretStr
@@ -30,6 +31,10 @@ from workers.llms import Llms
 # A run in the background of a shell ignores Ctrl-C, and so would every process that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Without a database and a deadline for each example, so that a slow machine finds what a fast one does.
+hypothesis.settings.register_profile("triage", deadline=None, database=None)
+hypothesis.settings.load_profile("triage")
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "template_triage"

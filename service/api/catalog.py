@@ -7,9 +7,9 @@ from sqlalchemy import select
 
 from models import taxonomy
 from models.db import transaction
+from models.moment import moment
 from models.tables import LlmVersion
 from service.auth import TicketReader
-from service.tickets.shapes import moment
 
 router = APIRouter(prefix="/v1", tags=["catalog"])
 
@@ -26,7 +26,7 @@ def get_taxonomy(request: Request, caller: TicketReader) -> dict[str, Any]:
 def get_llms(request: Request, caller: TicketReader) -> dict[str, Any]:
     """Every llm version that a worker has loaded, newest first, with the role it has in the policy now."""
     policy = request.app.state.loaded.config.policy
-    roles = {policy.primary: "primary", policy.fallback: "fallback"}
+    roles = {policy.primary: "primary", policy.fallback: "fallback", policy.last_resort: "last_resort"}
     with transaction(request.app.state.engine) as session:
         rows = session.scalars(select(LlmVersion).order_by(LlmVersion.id.desc())).all()
     names = ("name", "digest", "engine", "engine_version", "prompt_version", "demo")

@@ -8,10 +8,10 @@ from rich.markup import escape
 from rich.table import Column, Table
 from sqlalchemy import select
 
+from models.moment import moment
 from models.tables import ApiKey
 from service.auth import Scope, create_key, revoke_key
 from service.cli.common import DataDir, Json, print_json, say, screen, store
-from service.tickets.shapes import moment
 
 keys = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 

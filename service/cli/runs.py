@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from models.db import make_engine
 from models.errors import NotFound
+from models.moment import moment
 from service import settings
 from service.cli.common import DataDir, Json, database_url, notes, print_json, redis_url, say
 from service.logs import configure
@@ -22,7 +23,6 @@ from service.pages.form import read_time
 from service.queue import Bell
 from service.tickets.query import Filters
 from service.tickets.runs import BUSY, CHANGED, RECLASSIFY, REQUEUE, Selection, Way, count, queue_again
-from service.tickets.shapes import moment
 
 LEFT = {
     "queued": "waiting already",

@@ -41,7 +41,8 @@ def _lines(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _both(report: dict[str, Any]) -> str:
-    return f"{report['experiment']['a']} against {report['experiment']['b']}"
+    experiment = report["experiment"]
+    return f"{experiment['a']} against {experiment['b'] or 'nobody'}"
 
 
 def _over(report: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -2,17 +2,13 @@
 
 import base64
 import binascii
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from models.errors import InvalidRequest
+from models.moment import moment
 from models.tables import Prediction, Ticket, Triage, Verdict
-
-
-def moment(value: datetime | None) -> str | None:
-    """RFC 3339 in UTC."""
-    return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def ticket_row(ticket: Ticket) -> dict[str, Any]:

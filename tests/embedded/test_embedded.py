@@ -269,7 +269,7 @@ def test_stopping_without_patience_is_quick_and_loses_nothing(tmp_path: Path) ->
     os.kill(pid_of(servers, "Redis"), signal.SIGSTOP)
     begun = time.monotonic()
     servers.stop(hurried=lambda: True)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 4.5, "with patience it would take five seconds for Redis alone"
     with servers as urls:
         assert ask(urls, "SELECT number FROM kept") == [(7,)]
 

@@ -117,7 +117,7 @@ HOSTILE = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=8)), max_size=12))
 def test_a_ticket_makes_no_special_token_and_moves_no_other(engine: LlamaCpp, card: Card, pieces: list[str]) -> None:
     """Read by the llm's own tokenizer: begin token, header, ticket, question; only the ticket's part may differ."""

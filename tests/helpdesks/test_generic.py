@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import InvalidRequest, MalformedRequest
@@ -207,7 +207,6 @@ WHOLE = build(
 )
 
 
-@settings(deadline=None, database=None)
 @given(JSON.map(lambda value: orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)) | st.binary(max_size=40))
 def test_whatever_comes_is_read_ignored_or_refused(raw: bytes) -> None:
     with suppress(MalformedRequest, InvalidRequest):

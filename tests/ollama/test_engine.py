@@ -86,10 +86,10 @@ def test_a_caller_who_leaves_ends_the_loading_so_it_waits_long(engine: Make, sta
 
 
 def test_a_ticket_never_makes_ollama_load(engine: Make, standin: Standin, card: Card) -> None:
-    made = engine(deadline_s=1.0)
+    made = engine(deadline_s=3.0)
     made.load(card)
     standin.unload("triage-primary")
-    standin.load_s = 1.5
+    standin.load_s = 3.5
     before = len(standin.requests)
     made.load(card)
     assert standin.requests[before] == {"model": "triage-primary"}, "a load without a prompt comes first"
@@ -141,7 +141,7 @@ def test_an_answer_without_a_score_is_never_a_zero(engine: Make, standin: Standi
 
 
 def test_the_deadline_holds_for_the_wait_and_the_call_together(engine: Make, standin: Standin, card: Card) -> None:
-    made = engine(parallel=1, deadline_s=1.0)
+    made = engine(parallel=1, deadline_s=3.0)
     made.load(card)
     standin.fault = Fault("stall")
     began = time.monotonic()
@@ -153,7 +153,7 @@ def test_the_deadline_holds_for_the_wait_and_the_call_together(engine: Make, sta
 
     with ThreadPoolExecutor(2) as pool:
         said = sorted(pool.map(failure, range(2)))
-    assert time.monotonic() - began < 1.8
+    assert time.monotonic() - began < 5.5, "one after the other would take six seconds"
     assert any("did not answer in time" in sentence for sentence in said)
 
 
@@ -171,10 +171,10 @@ def test_after_failures_in_a_row_nobody_waits_until_it_is_loaded_anew(
     for _ in range(FAILURES):
         with pytest.raises(EngineDown, match="in time"):
             ask(made)
-    before, began = len(standin.requests), time.monotonic()
+    before = len(standin.requests)
     with pytest.raises(EngineDown, match=f"failed {FAILURES} times in a row for tiny-primary: Ollama at .* in time"):
         ask(made)
-    assert (len(standin.requests), time.monotonic() - began < 0.5) == (before, True)
+    assert len(standin.requests) == before
     standin.fault = None
     made.load(card)
     assert ask(made)

@@ -35,7 +35,7 @@ def llms(standin: Standin, loaded: Loaded, tmp_path: Path) -> Iterator[Llms]:
     }
     found = loaded.model_copy(update={"config": Config.model_validate(config)})
     made = Llms(found, found.config.asked, tmp_path)
-    made.engines[0]._deadline_s = 1.5  # type: ignore[attr-defined]
+    made.engines[0]._deadline_s = 3.0  # type: ignore[attr-defined]
     assert made.load(), [llm.error for llm in made.all.values()]
     yield made
     made.close()
@@ -112,7 +112,7 @@ def test_a_loading_that_is_cut_short_costs_the_ticket_nothing(
     """Ollama was restarted and a ticket comes before the next look: its deadline ends the loading; the look helps."""
     for name in ("triage-primary", "triage-fallback"):
         standin.unload(name)
-    standin.load_s = 2.5
+    standin.load_s = 4.5
     drain.run()
     assert ticket(sql)[:2] == ("queued", 0)
     assert drain.llms.load()
