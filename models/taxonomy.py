@@ -1,6 +1,7 @@
 """The label vocabulary: fields and their labels, read from YAML, kept in Postgres as immutable versions."""
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from models import yamlfile
-from models.errors import ConfigError
+from models.errors import ConfigError, InvalidRequest
 from models.tables import TaxonomyVersion
 
 MOST_LABELS = 1000  # of one field; an llm that answers with one token has no codes for more
@@ -74,6 +75,18 @@ class Taxonomy(BaseModel):
 def load(path: Path) -> Taxonomy:
     """The taxonomy in a YAML file; raises ConfigError with one sentence that names file and place."""
     return yamlfile.read(path, Taxonomy)
+
+
+def meant(fields: Collection[str]) -> str:
+    """The field of a label that is given without one: `category`, or the only field; raises InvalidRequest else.
+
+    Not the first of several: a stored vocabulary has no order of fields.
+    """
+    if "category" in fields:
+        return "category"
+    if len(fields) == 1:
+        return next(iter(fields))
+    raise InvalidRequest(f"A label must say of which field it is, as in {{{min(fields)}: ...}}: there is no category.")
 
 
 def difference(before: "Taxonomy | None", after: Taxonomy) -> list[str]:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all. Called by training, evaluate and calibrate."""
+"""Files that appear whole or not at all. Called by training and the commands that write files."""
 
 import os
 from collections.abc import Iterator

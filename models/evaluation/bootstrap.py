@@ -15,11 +15,12 @@ def intervals(answered: Answered, losses: dict[str, np.ndarray], seed: int) -> d
     """The percentile intervals (Efron 1979) of macro_f1, aurc, and the mean of each of the `losses`, one per row."""
     order = np.argsort(-answered.confidence, kind="stable")
     ordered = answered.only(order)
+    runs = np.unique(-ordered.confidence, return_index=True)[1]
     columns = {name: loss[order] for name, loss in losses.items()}
     found: dict[str, list[np.ndarray]] = {name: [] for name in ("macro_f1", "aurc", *columns)}
     for counts in _resamples(len(order), seed):
         found["macro_f1"].append(_macro_f1(ordered, counts))
-        found["aurc"].append(_aurc(~ordered.right, counts))
+        found["aurc"].append(_aurc(~ordered.right, counts, runs))
         for name, loss in columns.items():
             found[name].append(counts @ loss / len(order))
     return {name: _middle(np.concatenate(values)) for name, values in found.items()}
@@ -48,10 +49,16 @@ def _macro_f1(answered: Answered, counts: np.ndarray) -> np.ndarray:
     return mean
 
 
-def _aurc(wrong: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Rows in the order of falling confidence; the copies of a row share the risk at its end."""
+def _aurc(wrong: np.ndarray, counts: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """Rows in the order of falling confidence; the copies of a row share the risk at its end.
+
+    `runs` is where each run of equal confidences starts: its rows share their error, as in `selective.aurc`.
+    """
+    size = np.add.reduceat(counts, runs, axis=1)
+    error = np.add.reduceat(counts * wrong, runs, axis=1) / np.maximum(size, 1)
+    shared = np.repeat(error, np.diff(np.append(runs, len(wrong))), axis=1)
     drawn = np.cumsum(counts, axis=1)
-    risk = np.cumsum(counts * wrong, axis=1) / np.maximum(drawn, 1)
+    risk = np.cumsum(counts * shared, axis=1) / np.maximum(drawn, 1)
     mean: np.ndarray = (risk * counts).sum(axis=1) / drawn[:, -1]
     return mean
 

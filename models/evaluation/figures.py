@@ -37,7 +37,7 @@ def figures(answered: Answered, others: frozenset[str], targets: Sequence[float]
     A row that belongs to no label counts for scope and for what was automated, and for nothing else.
     """
     inside = answered.inside()
-    found = {"n": len(inside.truth)} | _accuracy(inside) | _macro_f1(inside, seed)
+    found = {"n": len(inside.truth)} | _accuracy(inside) | _with_intervals(inside, seed)
     found |= _automated(answered) | _times(answered) | {"confusions": _confusions(inside)}
     if not answered.scored:
         n_oos = int(_outside(answered, others).sum())
@@ -48,7 +48,6 @@ def figures(answered: Answered, others: frozenset[str], targets: Sequence[float]
         found
         | _share("top3", _among_the_first(inside, 3))
         | _calibration(inside, seed)
-        | _with_intervals(inside, seed)
         | _selective(inside, targets)
         | _scope(answered, others)
     )
@@ -62,13 +61,6 @@ def _among_the_first(inside: Answered, k: int) -> np.ndarray:
     least = np.sort(inside.scores, axis=1)[:, -min(k, len(inside.labels))]
     own: np.ndarray = inside.scores[np.arange(len(inside.truth)), inside.truth]
     return own >= least
-
-
-def _macro_f1(inside: Answered, seed: int) -> dict[str, Any]:
-    return {
-        "macro_f1": bootstrap.macro_f1(inside),
-        "macro_f1_ci": list(bootstrap.intervals(inside, {}, seed)["macro_f1"]),
-    }
 
 
 def _share(name: str, hits: np.ndarray) -> dict[str, Any]:
@@ -90,12 +82,17 @@ def _calibration(inside: Answered, seed: int) -> dict[str, Any]:
 
 
 def _with_intervals(inside: Answered, seed: int) -> dict[str, Any]:
-    own = inside.scores[np.arange(len(inside.truth)), inside.truth]
-    losses = {"brier": (inside.confidence - inside.right) ** 2, "nll": -np.log(np.maximum(own, LEAST))}
-    values = {name: float(loss.mean()) for name, loss in losses.items()}
-    values["aurc"] = selective.aurc(inside.confidence, inside.right)
+    losses = _losses(inside) if inside.scored else {}
+    values = {"macro_f1": bootstrap.macro_f1(inside)} | {name: float(loss.mean()) for name, loss in losses.items()}
+    if inside.scored:
+        values["aurc"] = selective.aurc(inside.confidence, inside.right)
     bounds = bootstrap.intervals(inside, losses, seed)
     return values | {f"{name}_ci": list(bounds[name]) for name in values}
+
+
+def _losses(inside: Answered) -> dict[str, np.ndarray]:
+    own = inside.scores[np.arange(len(inside.truth)), inside.truth]
+    return {"brier": (inside.confidence - inside.right) ** 2, "nll": -np.log(np.maximum(own, LEAST))}
 
 
 def _selective(inside: Answered, targets: Sequence[float]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def evaluate(
     _refuse_places([json, html], inputs.values())
     targets = _targets(target)
     with tempfile.TemporaryDirectory(prefix="triage-linear-") as place:
-        learn = partial(_learned, Path(place) / "linear", vocabulary, train) if vocabulary and train else None
+        learn = partial(_learned, Path(place) / "linear", vocabulary, train) if train else None
         loaded = llm_names.load(settings.settings(), llm or [], learn)
         configure(loaded.settings.model_copy(update={"log_level": "error"}))
         inputs["taxonomy"] = vocabulary or loaded.taxonomy_path
@@ -59,9 +59,9 @@ def evaluate(
     _write(found, json, html)
 
 
-def _learned(place: Path, vocabulary: Path, train: Path) -> Path:
+def _learned(place: Path, vocabulary: Path | None, train: Path) -> Path:
     """`--llm linear --train F`: the folder of an llm that learned from F just now."""
-    train_linear.learn(vocabulary, train, place)
+    train_linear.learn(vocabulary or settings.load().taxonomy_path, train, place)
     return place
 
 

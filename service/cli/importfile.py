@@ -14,6 +14,7 @@ from service.cli import ticketfile
 BATCH, BATCH_BYTES = 200, 4 << 20
 POSTED = ("subject", "body", "channel", "requester", "created_at", "metadata")
 ELSEWHERE = ("id", "external_id", "language", "lang", "label")
+BARE = ""  # the field of a label that names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Bad:
 
 
 class ImportFile:
-    """Read twice, once to count its rows, so that memory does not grow with it."""
+    """Read twice, once to count its rows: memory grows by the id of each ticket, not by its text."""
 
     def __init__(self, path: Path, source: str):
         self.path, self.source = path, source
@@ -87,8 +88,8 @@ def _as_json(ticket: dict[str, Any]) -> str:
 
 
 def _labels(given: Any) -> dict[str, str]:
-    """Field to label; a plain label is `category`'s."""
-    found = {"category": given} if isinstance(given, str) else given or {}
+    """Field to label; a plain label stands under BARE."""
+    found = {BARE: given} if isinstance(given, str) else given or {}
     if not isinstance(found, dict) or not all(isinstance(label, str) for label in found.values()):
         raise InvalidRequest("`label` must be text, or an object of fields and labels.")
     return {field: label for field, label in found.items() if label}

@@ -4,6 +4,7 @@ import json as jsonlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,11 +13,12 @@ import typer
 from rich.progress import Progress
 
 from models.tables import new_id
+from models.taxonomy import meant
 from service import settings
 from service.cli import client as over_http
 from service.cli.client import Client, read, refusal, retry_after
 from service.cli.common import DataDir, Json, notes, print_json, say, visible
-from service.cli.importfile import Bad, ImportFile, Row, batches
+from service.cli.importfile import BARE, Bad, ImportFile, Row, batches
 
 LOOK_S = 0.5
 SHOWN = 20
@@ -123,12 +125,17 @@ class Import:
 
     def _judge(self, row: Row, ticket_id: str) -> None:
         for name, label in row.labels.items() if self.verdicts else ():
-            verdict = jsonlib.dumps({"field": name, "label": label, "source": self.verdicts})
-            answer = self.client.post(f"/v1/tickets/{ticket_id}/verdicts", verdict)
+            judged = {"field": self._meant if name == BARE else name, "label": label, "source": self.verdicts}
+            answer = self.client.post(f"/v1/tickets/{ticket_id}/verdicts", jsonlib.dumps(judged))
             if answer.status_code == 422:
                 self.bad.append(Bad(row.line, f"the ticket is in, its verdict is not: {read(answer)['detail']}"))
             elif answer.status_code not in (200, 201):
                 raise refusal(answer)
+
+    @cached_property
+    def _meant(self) -> str:
+        """The field of plain labels, in the vocabulary that is in force."""
+        return meant(self.client.get("/v1/taxonomy")["fields"])
 
     def _wait(self, bars: Progress) -> None:
         """In the order in which they were posted, which is about that in which they are classified."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from models.errors import InvalidRequest
 from models.llm.text import prepare
-from models.taxonomy import OTHER, Taxonomy
+from models.taxonomy import OTHER, Taxonomy, meant
 from service.cli import ticketfile
 
 OUTSIDE = frozenset({OTHER, "oos"})
@@ -59,6 +59,8 @@ def overlap(rows: Iterable[Labelled], known: set[str]) -> list[str]:
 
 
 def _tickets(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
+    if str(path) == "-":
+        raise InvalidRequest("Labelled tickets are read more than once: give a file, not standard input.")
     for number, found in ticketfile.numbered(path):
         if isinstance(found, InvalidRequest):
             raise InvalidRequest(f"{path.name}, line {number}: {found.message}")
@@ -72,8 +74,8 @@ def _row(number: int, ticket: dict[str, Any], labels: dict[str, str]) -> Labelle
 
 
 def _pairs(value: Any, taxonomy: Taxonomy, place: str) -> dict[str, str]:
-    """field -> label; a bare text is the first field's, which is `category` where there is one."""
-    pairs = value if isinstance(value, dict) else {next(iter(taxonomy.fields_)): value} if value else {}
+    """field -> label; a bare text is of the field that `meant` names."""
+    pairs = value if isinstance(value, dict) else {meant(taxonomy.fields_): value} if value else {}
     if not all(isinstance(part, str) for pair in pairs.items() for part in pair):
         raise InvalidRequest(f"{place}: `label` must be a text, or an object of field -> text.")
     return {field: label for field, label in pairs.items() if label}

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from models.errors import InvalidRequest
+from models.whole import whole
 from service.experiments.spreadsheet import safe
 
 FORMS = (".jsonl", ".csv")
+MOST_CHARS = 64 << 20  # of one cell of a CSV; more is a quotation mark that nothing closes
 Line = tuple[int, dict[str, Any] | InvalidRequest]
 
 
@@ -30,7 +32,7 @@ def numbered(path: Path) -> Iterator[Line]:
         return
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from _rows(file) if path.suffix == ".csv" else _lines(file)
+            yield from _rows(file, path.name) if path.suffix == ".csv" else _lines(file)
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
@@ -46,17 +48,15 @@ def _lines(file: IO[str]) -> Iterator[Line]:
                 yield number, InvalidRequest("not valid JSON.")
 
 
-def _rows(file: IO[str]) -> Iterator[Line]:
+def _rows(file: IO[str], name: str) -> Iterator[Line]:
+    """After an error the reader goes on in the middle of a cell, so the first one is the end of the file."""
+    csv.field_size_limit(MOST_CHARS)
     reader = csv.DictReader(file)
-    while True:
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            yield reader.line_num, InvalidRequest(f"{error}.")
-            continue
-        if row is None:
-            return
-        yield reader.line_num, _ticket({k: v for k, v in row.items() if k is not None and v is not None})
+    try:
+        for row in reader:
+            yield reader.line_num, _ticket({k: v for k, v in row.items() if k is not None and v is not None})
+    except csv.Error as error:
+        raise InvalidRequest(f"{name}, line {reader.line_num}: {error}. Is a quotation mark missing?") from None
 
 
 def _ticket(value: Any) -> dict[str, Any] | InvalidRequest:
@@ -72,10 +72,8 @@ def write(rows: Iterable[dict[str, Any]], out: Path | None, form: str) -> None:
     if out is None:
         _write(rows, sys.stdout, form)
         return
-    part = out.with_name(out.name + ".part")
-    with part.open("w", encoding="utf-8", newline="") as file:
+    with whole(out) as part, part.open("w", encoding="utf-8", newline="") as file:
         _write(rows, file, form)
-    part.replace(out)
 
 
 def _write(rows: Iterable[dict[str, Any]], file: IO[str], form: str) -> None:

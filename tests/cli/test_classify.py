@@ -74,6 +74,12 @@ def test_a_wrong_line_is_named_and_nothing_is_written(classify, tmp_path, text, 
     assert not list(tmp_path.glob("o.jsonl*"))
 
 
+def test_an_llm_that_cannot_be_loaded_leaves_no_half_file(classify, tmp_path):
+    ran = classify(lines(TICKETS), "--llm", "llamacpp:nowhere.gguf", "--out", "o.jsonl")
+    assert ran.code == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.jsonl", "taxonomy.yaml", "triage.yaml"]
+
+
 def test_wrong_names(classify, triage):
     assert "primary, fallback" in classify(lines(TICKETS), "--llm", "x").err
     assert ".csv" in classify(lines(TICKETS), "--out", "o.txt").err

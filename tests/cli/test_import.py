@@ -1,5 +1,6 @@
 """import: a file of tickets through a running API; again, interrupted or half wrong, each good row is there once."""
 
+import csv
 import json
 import os
 import re
@@ -13,8 +14,11 @@ import pytest
 from processes import eventually, free_port
 from serving import draining, serving
 
+from models import taxonomy
+from models.db import transaction
 from service import settings
 from service.cli import client as over_http
+from service.cli import ticketfile
 
 COUNT = "SELECT count(*) FROM tickets"
 
@@ -95,6 +99,25 @@ def test_a_csv_and_the_columns_that_tickets_do_not_have(post, sql):
         ("1", "", "I want a refund", None),
         ("2", "Card", "two\nlines", None),
     ]
+
+
+def test_a_long_cell_of_a_csv_is_one_ticket(post, sql):
+    long = "a line of a log\n" * 14_000  # 210,000 characters
+    ran = post(f'id,body\n1,first\n2,"{long}"\n3,last\n', "--json", name="t.csv")
+    assert json.loads(ran.out) == {"tickets": 3, "known": 0, "bad": []}
+    assert sql("SELECT external_id, length(body) FROM tickets ORDER BY 1") == [("1", 5), ("2", len(long)), ("3", 4)]
+
+
+def test_a_csv_with_a_cell_that_never_ends_posts_nothing(post, sql, monkeypatch):
+    monkeypatch.setattr(ticketfile, "MOST_CHARS", 1_000)
+    before = csv.field_size_limit()
+    try:
+        ran = post('id,body\n1,first\n2,"no end\n' + "3,third\n" * 500, name="t.csv")
+    finally:
+        csv.field_size_limit(before)
+    assert ran.code == 1
+    assert re.search(r"t\.csv, line \d+: field larger than .* Is a quotation mark missing\?", ran.err)
+    assert sql(COUNT) == [(0,)]
 
 
 def test_bad_rows_are_named_and_stop_no_others(post, sql, loaded):
@@ -216,6 +239,32 @@ def test_labels_become_verdicts_when_asked_for(post, sql):
     assert ran.code == 1
     assert "line 1: the ticket is in, its verdict is not: label" in ran.err
     assert sql("SELECT count(*) FROM tickets WHERE external_id = '4'") == [(1,)]
+
+
+@pytest.fixture
+def vocabulary(database):
+    """Puts another vocabulary in force: two labels for each field."""
+
+    def store(*fields):
+        labels = {"labels": [{"id": "refunds"}, {"id": "top_up"}]}
+        with transaction(database) as session:
+            taxonomy.store(session, taxonomy.Taxonomy.model_validate({"fields": dict.fromkeys(fields, labels)}))
+
+    return store
+
+
+def test_a_plain_label_is_of_the_only_field_where_there_is_no_category(post, sql, vocabulary):
+    vocabulary("queue")
+    assert post(lines([{"body": "a", "label": "refunds"}]), "--verdicts", "import").code == 0
+    assert sql("SELECT field, label FROM verdicts") == [("queue", "refunds")]
+
+
+def test_a_plain_label_of_several_fields_is_no_guess(post, sql, vocabulary):
+    vocabulary("queue", "priority")
+    ran = post(lines([{"body": "a", "label": "refunds"}]), "--verdicts", "import")
+    assert ran.code == 1
+    assert "A label must say of which field it is, as in {priority: ...}" in ran.err
+    assert sql("SELECT count(*) FROM verdicts") == [(0,)]
 
 
 @pytest.mark.parametrize("wrong", ["nonsense", "triage_" + "a" * 43, "two\nlines", "\u00e9", " "])

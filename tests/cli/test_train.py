@@ -100,6 +100,13 @@ def test_what_it_refuses(train, tmp_path, rows, sentence):
     assert not (tmp_path / "trained").exists()
 
 
+def test_standard_input_cannot_be_read_twice(train, triage, tmp_path):
+    ran = triage("train", "linear", "--taxonomy", "taxonomy.yaml", "--data", "-", "--out", "trained")
+    assert ran.code == 1
+    assert "give a file, not standard input" in ran.err
+    assert not (tmp_path / "trained").exists()
+
+
 def test_nothing_is_written_over(train, tmp_path):
     (tmp_path / "trained").mkdir()
     (tmp_path / "trained" / "mine").write_text("x")

@@ -57,6 +57,12 @@ def test_too_few_rows(triage, folder, own):
     assert own.read_bytes() == before
 
 
+def test_standard_input_cannot_be_read_twice(triage, folder, own):
+    ran = triage("calibrate", "--llm", "llamacpp:own.gguf", "--data", "-")
+    assert ran.code == 1
+    assert "give a file, not standard input" in ran.err
+
+
 def test_a_temperature_over_fewer_labels_would_not_count(triage, folder, own):
     text = (folder / "taxonomy.yaml").read_text()
     (folder / "taxonomy.yaml").write_text(text.partition("      - id: other")[0])

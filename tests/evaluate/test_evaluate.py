@@ -118,6 +118,25 @@ def test_a_linear_llm_learns_first(triage, folder):
     assert (one["calibration"]["state"], one["calibration"]["n"]) == ("calibrated", 160)
 
 
+def test_a_linear_llm_learns_the_labels_of_triage_yaml(triage, folder):
+    (folder / "taxonomy.yaml").write_text("fields: {category: {labels: [{id: transfers}, {id: card_payments}]}}")
+    two = [t for t in SHIPPED if t["label"]["category"] in ("transfers", "card_payments")]
+    write(folder / "train.jsonl", two[:60])
+    write(folder / "test.jsonl", two[160:165])
+    ran = triage("evaluate", "--test", "test.jsonl", "--llm", "linear", "--train", "train.jsonl", "--json", "o.json")
+    assert ran.code == 0, ran.err
+    assert json.loads((folder / "o.json").read_text())["results"][0]["n"] == 5
+
+
+def test_a_plain_label_is_of_the_category_wherever_it_stands(triage, folder):
+    more = "fields:\n  priority: {labels: [{id: refunds}, {id: low}]}\n"
+    text = (folder / "taxonomy.yaml").read_text()
+    (folder / "taxonomy.yaml").write_text(text.replace("fields:\n", more, 1))
+    write(folder / "test.jsonl", [{"body": "I want a refund", "label": "refunds"}])
+    found, _ = evaluated(triage, folder, "--llm", "primary")
+    assert [(one["field"], one["accuracy"]) for one in found["results"]] == [("category", 1.0)]
+
+
 def test_the_policy_is_what_is_decided(triage, folder, loaded_policy):
     found, _ = evaluated(triage, folder, "--policy")
     (one,) = found["results"]
@@ -199,6 +218,10 @@ def test_a_test_file_that_will_not_do_is_refused_in_a_sentence(triage, folder, l
         (["--llm", "llamacpp:nowhere.gguf"], "There is no GGUF file at"),
         (["--llm", "linear:nowhere"], "nowhere"),
         (["--llm", "primary", "--taxonomy", "nowhere.yaml"], "nowhere.yaml"),
+        (["--llm", "primary", "--test", "-"], "give a file, not standard input"),
+        (["--llm", "primary", "--train", "-"], "give a file, not standard input"),
+        (["--llm", "linear", "--train", "-"], "give a file, not standard input"),
+        (["--llm", "primary", "--calibrate", "-"], "give a file, not standard input"),
         (["--llm", "primary", "--target", "1.5"], "--target is a share"),
         (["--llm", "primary", "--html", "nowhere/o.html"], "There is no folder nowhere"),
         (["--llm", "primary", "--html", "test.jsonl"], "one of the files that are read"),

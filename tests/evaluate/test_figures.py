@@ -129,6 +129,27 @@ def test_the_interval_of_aurc_contains_it(drawn):
     assert low < selective.aurc(drawn.confidence, drawn.right) < high
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_interval_of_aurc_does_not_depend_on_the_order_of_equals(first):
+    same = answered([[0.6, 0.4]] * 200, np.repeat([first, 1 - first], 100))
+    low, high = bootstrap.intervals(same, {}, seed=0)["aurc"]
+    assert low < selective.aurc(same.confidence, same.right) == 0.5 < high
+    assert high - low < 0.2
+
+
+def test_each_bootstrap_is_drawn_once(drawn, monkeypatch):
+    made = []
+
+    def counted(*given):
+        made.append(given)
+        return real(*given)
+
+    real = bootstrap.intervals
+    monkeypatch.setattr(bootstrap, "intervals", counted)
+    assert figures(drawn, frozenset(), [0.95])["macro_f1_ci"] == list(real(drawn, {}, 0)["macro_f1"])
+    assert len(made) == 1
+
+
 def test_scope_against_scikit_learn():
     random = np.random.default_rng(3)
     inside, outside = random.normal(1, 1, 300).round(1), random.normal(0, 1, 80).round(1)

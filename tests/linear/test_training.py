@@ -118,6 +118,14 @@ def test_the_temperature_is_found(true: float) -> None:
     assert found.after <= found.before
 
 
+def test_one_fold_has_nothing_to_judge_by() -> None:
+    """As where the newest tickets are near-duplicates, all of one group."""
+    logits = np.tile([[3.0, 0.0]], (200, 1))
+    found = cross_fit(logits, np.repeat([0, 1], 100), np.zeros(200, int))
+    assert (found.temperature, found.after) == (1.0, found.before)
+    np.testing.assert_array_equal(found.scaled, log_softmax(logits))
+
+
 def test_a_temperature_that_helps_nobody_is_refused() -> None:
     """Each half is best served by a temperature that makes the other worse."""
     logits = np.tile([[3.0, 0.0]], (200, 1))

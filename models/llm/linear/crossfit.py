@@ -28,11 +28,11 @@ def cross_fit(logits: np.ndarray, right: np.ndarray, folds: np.ndarray) -> Fit:
     """Fits [rows, labels] `logits` to the index of each row's label; `folds` is each row's part.
 
     A temperature that does not lower the NLL of the folds it was not fitted on is refused: it is 1 then, as it is
-    where there are too few rows to fit one.
+    where there are too few rows to fit one, or no second fold.
     """
     before = nll(logits, right)
     unscaled = Fit(1.0, log_softmax(logits), before, before)
-    if len(right) < FEWEST:
+    if len(right) < FEWEST or len(np.unique(folds)) < 2:
         return unscaled
     scaled = np.empty_like(logits)
     for fold in np.unique(folds):

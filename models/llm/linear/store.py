@@ -17,7 +17,6 @@ from models.llm.linear.features import Vocabulary, Weighting
 from models.llm.linear.model import Head, LinearModel
 from models.whole import whole
 
-FILE = "model.skops"
 FORM = 1
 TYPES = {"builtins.dict", "builtins.list", "builtins.tuple", "builtins.str", "builtins.int", "numpy.ndarray"}
 # How skops calls what stands for a JSON value, a mapping's list of key types, and a type as such.
