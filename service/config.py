@@ -92,9 +92,18 @@ class Arm(_Strict):
 
 
 class PolicyConfig(Arm):
-    """The policy that serves, and for how many tickets the compared llms all answer, whoever serves."""
+    """The policy that serves, and for how many tickets the compared llms all answer, whoever serves.
+
+    `last_resort` is an llm on the CPU for tickets that neither primary nor fallback can answer.
+    """
+
+    last_resort: str | None = None
 
     shadow_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @property
+    def llms(self) -> list[str]:
+        return [*super().llms, *([self.last_resort] if self.last_resort else [])]
 
 
 class ExperimentConfig(_Strict):
@@ -162,6 +171,19 @@ class Config(_Strict):
                 name = getattr(arm, role)
                 if name is not None and name not in self.llms:
                     raise ValueError(f"{place}.{role} is {name!r}, which is not under llms")
+        return self
+
+    @model_validator(mode="after")
+    def _last_resort_is_here(self) -> "Config":
+        name = self.policy.last_resort
+        if name is None:
+            return self
+        if name not in self.llms:
+            raise ValueError(f"policy.last_resort is {name!r}, which is not under llms")
+        if name in (self.policy.primary, self.policy.fallback):
+            raise ValueError("policy.last_resort must be another llm than primary and fallback")
+        if (kind := self.engines[self.llms[name].engine].kind) != "linear":
+            raise ValueError(f"policy.last_resort is on an engine of kind {kind}; it must be of kind linear")
         return self
 
     @model_validator(mode="after")

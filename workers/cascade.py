@@ -71,13 +71,14 @@ def decide(
     return Decision(label, confidence, calibrated, "cascade", llms, action, reason, rest, scores, temperature or 1.0)
 
 
-def stand_in(fallback: Answer, policy: Arm, labels: TaxonomyField) -> Decision:
-    """The decision of a fallback that answers alone, for a primary that cannot.
+def stand_in(other: Answer, policy: Arm, labels: TaxonomyField, last_resort: str | None = None) -> Decision:
+    """The decision of an llm that answers alone, for a primary that cannot: the fallback, or the `last_resort`.
 
     Its own calibration holds: it was not asked because the ticket is hard.
     """
-    decision = decide(fallback, None, policy.model_copy(update={"primary": policy.fallback, "fallback": None}), labels)
-    return replace(decision, reason="primary_failed")
+    alone = policy.model_copy(update={"primary": last_resort or policy.fallback, "fallback": None})
+    reason = "last_resort" if last_resort is not None else "primary_failed"
+    return replace(decide(other, None, alone, labels), reason=reason)
 
 
 def _without_confidence(primary: Answer, fallback: Answer | None, policy: Arm, labels: TaxonomyField) -> Decision:

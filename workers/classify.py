@@ -10,7 +10,7 @@ from models.llm.answer import Answer
 from models.llm.policy import Temperatures
 from models.llm.text import prepare
 from models.taxonomy import Taxonomy, TaxonomyField
-from service.config import Arm
+from service.config import Arm, PolicyConfig
 from workers.cascade import EMPTY, Decision, decide, escalates, stand_in
 from workers.llms import Llms, Opinion
 
@@ -51,7 +51,7 @@ def classify(
 ) -> dict[str, FieldOutcome]:
     """Every field of a ticket decided. The llms in `shadow` give an opinion in any case.
 
-    `reason` is why the primary is asked. Raises what it raises, when no fallback can stand in for it.
+    `reason` is why the primary is asked. Raises what it raises, when nobody can stand in for it.
     """
     text = prepare(subject, body).text
     if not text:
@@ -93,8 +93,17 @@ class _Question:
         said: list[Said] = []
         fallback = self._fallback(said, "failure")
         if fallback is None:
-            raise error
+            return self._last_resort(error)
         return FieldOutcome(stand_in(fallback, self.policy, self.labels), said + self._shadows())
+
+    def _last_resort(self, error: Exception) -> FieldOutcome:
+        """Only the policy has one: an arm that cannot answer leaves its tickets to the policy."""
+        name = self.policy.last_resort if isinstance(self.policy, PolicyConfig) else None
+        opinion = None if name is None else self._try(name)
+        if name is None or opinion is None:
+            raise error
+        said = Said(opinion, "last_resort", self._why(name, "failure"))
+        return FieldOutcome(stand_in(opinion.answer, self.policy, self.labels, name), [said, *self._shadows()])
 
     def _fallback(self, said: list[Said], reason: str) -> Answer | None:
         """The fallback's answer, noted in `said`."""

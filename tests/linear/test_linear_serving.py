@@ -1,14 +1,9 @@
 """A linear llm serves like any other: primary before a demo llm, its answers with their pin in Postgres."""
 
-import json
-
 import pytest
 from serving import with_policy
-from synthetic import named
 
-from models import taxonomy
-from models.llm.card import LINEAR, LINEAR_CARD, sha256
-from models.llm.linear.store import save
+from models.llm.card import LINEAR, sha256
 from service import settings
 from service.config import EngineConfig, LlmConfig
 from workers.drain import Drain
@@ -16,30 +11,10 @@ from workers.llms import Llms
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Knows the demo's queues by their names, with a made-up temperature."""
-    folder = tmp_path_factory.mktemp("llm") / "linear"
-    folder.mkdir()
-    queues = taxonomy.load(settings.DEMO_LLMS / "taxonomy.yaml").fields_["category"].labels
-    labels = [label.id for label in queues]
-    save(named({"category": labels}), folder / LINEAR)
-    card = {
-        "name": "linear",
-        "digest": sha256(folder / LINEAR),
-        "family": "linear",
-        "prompt_version": "text-1",
-        "codes": {"category": {label: label for label in labels}},
-        "calibration": {"category": {"temperature": 0.5, "id": "made-up", "n": 100, "state": "fitted"}},
-    }
-    (folder / LINEAR_CARD).write_text(json.dumps(card))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def mixed(folder, tmp_path_factory):
+def mixed(of_queues, tmp_path_factory):
     """A linear llm and the tiny primary."""
     found = settings.load(config=settings.DEMO_LLMS / "triage.yaml")
-    llms = {"linear": LlmConfig(engine="cpu", model=str(folder)), "tiny": found.config.llms["primary"]}
+    llms = {"linear": LlmConfig(engine="cpu", model=str(of_queues)), "tiny": found.config.llms["primary"]}
     engines = found.config.engines | {"cpu": EngineConfig(kind="linear")}
     found = found.model_copy(update={"config": found.config.model_copy(update={"llms": llms, "engines": engines})})
     made = Llms(found, ["linear", "tiny"], tmp_path_factory.mktemp("sockets"))
@@ -48,7 +23,7 @@ def mixed(folder, tmp_path_factory):
     made.close()
 
 
-def test_a_sure_ticket_is_the_linear_llms_and_an_unsure_one_escalates(client, database, loaded, mixed, sql, folder):
+def test_a_sure_ticket_is_the_linear_llms_and_an_unsure_one_escalates(client, database, loaded, mixed, sql, of_queues):
     policy = with_policy(loaded.config, primary="linear", fallback="tiny", escalate_below=0.8)
     drain = Drain(database, mixed, policy, 4)
     try:
@@ -62,7 +37,7 @@ def test_a_sure_ticket_is_the_linear_llms_and_an_unsure_one_escalates(client, da
     assert (sure["label"], sure["llms"], sure["calibrated"]) == ("card_problems_and_security", ["linear"], True)
     assert (unsure["llms"], unsure["reason"]) == (["linear", "tiny"], "escalated")
     pins = sql("SELECT DISTINCT engine, prompt_version, calibration_id, digest FROM llm_versions WHERE name = 'linear'")
-    assert pins == [("linear", "text-1", "made-up", sha256(folder / LINEAR))]
+    assert pins == [("linear", "text-1", "made-up", sha256(of_queues / LINEAR))]
     times = sql(
         "SELECT call_ms > 0, prefill_ms, prompt_tokens FROM predictions"
         " JOIN llm_versions v ON v.id = llm_version_id WHERE v.name = 'linear'"
