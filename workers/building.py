@@ -11,23 +11,24 @@ from workers.engines.linear import Linear
 from workers.engines.llamacpp import LlamaCpp
 from workers.engines.ollama import Ollama
 from workers.engines.openai import OpenAi
+from workers.engines.openai_usage import Bill, free
 
 
-def build(config: EngineConfig, models: dict[str, str], sockets: Path) -> Engine:
+def build(config: EngineConfig, models: dict[str, str], sockets: Path, bill: Bill = free) -> Engine:
     """The engine that triage.yaml describes; `models` says what each of its llms is called there."""
     if config.kind == "ollama":
         return Ollama(config.url, models, parallel=config.parallel)
     if config.kind == "linear":
         return Linear(parallel=config.parallel)
     if config.kind == "openai":
-        return openai(config, models)
+        return openai(config, models, bill)
     return LlamaCpp(sockets, parallel=config.parallel)
 
 
-def openai(config: EngineConfig, models: dict[str, str]) -> OpenAi:
+def openai(config: EngineConfig, models: dict[str, str], bill: Bill = free) -> OpenAi:
     """The engine of a server that speaks OpenAI's API, with its key."""
     key = key_of(config.key_env)
-    return OpenAi(config.url, models, key=key, key_env=config.key_env, parallel=config.parallel)
+    return OpenAi(config.url, models, key=key, key_env=config.key_env, bill=bill, parallel=config.parallel)
 
 
 def key_of(variable: str | None) -> str | None:

@@ -15,7 +15,7 @@ from service.config import Config
 from workers.arms import Served, serve
 from workers.claim import Batch, Claimed, claim, give_back, renewed
 from workers.llms import Llms
-from workers.record import Done, record, reject
+from workers.record import Attempt, Done, record, reject
 
 log = structlog.get_logger()
 BATCH = 64
@@ -107,9 +107,10 @@ class Drain:
 
     def _record(self, batch: Batch, version: int, results: list[Done]) -> None:
         """Writes results; one that Postgres refuses counts against its own ticket and does not sink its neighbours."""
+        last = Attempt()
         for pause in range(WRITE_TRIES):
             try:
-                written = record(self.database, batch.lease, version, results, self.figures)
+                written = record(self.database, batch.lease, version, results, self.figures, last)
             except Unavailable:
                 time.sleep(0.1 * 2**pause)
                 continue

@@ -1,7 +1,7 @@
 """The llms of this worker: their engines, their cards, whether each is loaded, and their rows. Called by `classify`."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -19,6 +19,7 @@ from workers.calibrations import Calibrations
 from workers.engines.base import Engine, Timings
 from workers.figures import Figures
 from workers.pins import Pin, pin_of
+from workers.retry import Retry
 from workers.spend import Spend
 
 log = structlog.get_logger()
@@ -26,7 +27,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What one llm said of one field, where its time went, and which pinned version it was."""
+    """What one llm said of one field, where its time went, and which pinned version it was.
+
+    `day` is that of its `spend` on which it was paid.
+    """
 
     llm: str
     answer: Answer
@@ -35,6 +39,7 @@ class Opinion:
     scope: float | None = None
     cost: float | None = None
     spend: Spend | None = None
+    day: int = 0
 
 
 @dataclass(slots=True)
@@ -53,12 +58,13 @@ class Llm:
     wanted: Card | None = None
     card: Card | None = None
     error: str | None = "not loaded yet"
+    retry: Retry = field(default_factory=Retry)
 
     def ask(self, text: str, name: str, labels: TaxonomyField) -> Opinion:
         """Scores a prepared text; raises EngineDown while not loaded, and what the engine raises."""
         if self.card is None or self.error is not None:
             raise EngineDown(f"The llm {self.name} is not loaded: {self.error}")
-        if self.spend is not None and (why := self.spend.reached()) is not None:
+        if (why := self._spent()) is not None:
             raise EngineDown(why)
         codes = self._codes(self.card, name, labels)
         prompt = render(text, name, self.card.prompt_version)
@@ -67,17 +73,18 @@ class Llm:
         known = fit is not None and fit.state == "fitted" and codes.keys() == self.card.codes[name].keys()
         with self.figures.asking(self.name):
             scores = self.engine.score(self.name, prompt, list(codes.values()))
-            cost = self._paid(scores.timings)
+            cost = self._cost(scores.timings.prompt_tokens, scores.timings.completion_tokens)
+            day = self.spend.add(cost) if self.spend is not None else 0
             if scores.chosen is not None:
                 found = chosen(scores.chosen, codes)
             else:
                 found = answer(scores.logprobs, codes, fit.temperature if fit is not None and known else None)
         pin = pin_of(self.card, self.engine)
-        return Opinion(self.name, found, scores.timings, pin, scores.scope, cost, self.spend)
+        return Opinion(self.name, found, scores.timings, pin, scores.scope, cost, self.spend, day)
 
     def breaker(self) -> str | None:
         """Why an llm that is loaded is not asked now: its engine has failed, or it has cost enough today."""
-        return self.engine.open_breaker(self.name) or (self.spend.reached() if self.spend is not None else None)
+        return self.engine.open_breaker(self.name) or self._spent()
 
     def lacks(self, taxonomy: Taxonomy) -> str | None:
         """Why this llm cannot answer every field; None when it can."""
@@ -89,11 +96,44 @@ class Llm:
             return error.message
         return None
 
-    def _paid(self, timings: Timings) -> float | None:
-        cost = self.price.of(timings.prompt_tokens, timings.completion_tokens) if self.price is not None else None
-        if self.spend is not None:
+    def load(self) -> None:
+        """Loads and warms it if it is not, or no longer; raises what keeps it from being loaded.
+
+        Where loading may cost money, nothing is sent while the limit is reached; what is loaded stays so.
+        """
+        if (why := self._spent()) is not None:
+            if self.error is None:
+                return
+            raise EngineDown(why)
+        if self.error is None and self.wanted is not None and self._served(self.wanted) == self.card:
+            return
+        self.wanted = dataclasses.replace(load_card(self.path), name=self.name)
+        self.card = self._served(self.wanted)
+        self.error = None
+        log.info("llm.ready", llm=self.name)
+
+    def billed(self, prompt_tokens: int | None, completion_tokens: int | None) -> None:
+        """A reply while it was loaded. Whether the server counts tokens at all, its answers to tickets show."""
+        cost = self._cost(prompt_tokens, completion_tokens)
+        if self.spend is not None and cost is not None:
             self.spend.add(cost)
-        return cost
+
+    def _served(self, card: Card) -> Card:
+        if (why := self.retry.waits(card)) is not None:
+            raise ConfigError(why)
+        try:
+            served = self.engine.load(card)
+        except ConfigError as error:
+            self.retry.failed(card, error.message)
+            raise
+        self.retry = Retry()
+        return served
+
+    def _spent(self) -> str | None:
+        return self.spend.reached() if self.spend is not None else None
+
+    def _cost(self, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
+        return self.price.of(prompt_tokens, completion_tokens) if self.price is not None else None
 
     def _codes(self, card: Card, name: str, labels: TaxonomyField) -> dict[str, str]:
         known = card.codes.get(name, {})
@@ -116,7 +156,7 @@ class Llms:
         for name in {llm.engine for llm in wanted.values()}:
             config = loaded.config.engines[name]
             models = {n: llm.model for n, llm in wanted.items() if llm.engine == name}
-            engines[name] = building.build(config, models, sockets)
+            engines[name] = building.build(config, models, sockets, self._billed)
             if config.spend_limit_per_day is not None:
                 spends[name] = Spend(name, config.spend_limit_per_day, list(models))
         self.spends = list(spends.values())
@@ -143,20 +183,15 @@ class Llms:
         """
         for llm in self.all.values():
             try:
-                if llm.error is None and llm.wanted is not None and llm.engine.load(llm.wanted) == llm.card:
-                    continue
-                self._load(llm)
-                llm.error = None
-                log.info("llm.ready", llm=llm.name)
+                llm.load()
             except TriageError as error:
                 if llm.error != error.message:
                     log.warning("llm.not_loaded", llm=llm.name, error=error.message)
                 llm.error = error.message
         return all(llm.error is None for llm in self.all.values())
 
-    def _load(self, llm: Llm) -> None:
-        llm.wanted = dataclasses.replace(load_card(llm.path), name=llm.name)
-        llm.card = llm.engine.load(llm.wanted)
+    def _billed(self, name: str, prompt_tokens: int | None, completion_tokens: int | None) -> None:
+        self.all[name].billed(prompt_tokens, completion_tokens)
 
     def ready(self) -> bool:
         """Whether any ticket can be classified now."""

@@ -3,6 +3,7 @@
 Called by `drain`. It starts with the lease, so an engine may be asked twice but a result is recorded once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -25,6 +26,8 @@ FENCE = text("""
     WHERE id = ANY(:ids) AND lease_id = :lease
     RETURNING id, received_at, 1000 * extract(epoch FROM claimed_at - queued_at)::float8 AS wait_ms,
               1000 * extract(epoch FROM done_at - queued_at)::float8 AS time_to_label_ms""")
+TRANSACTION = text("SELECT pg_current_xact_id()::text")
+OUTCOME = text("SELECT pg_xact_status(CAST(:transaction AS xid8)) = 'committed'")
 SUPERSEDE = text("UPDATE triages SET newest = false WHERE ticket_id = ANY(:ids) AND newest")
 REJECT = text("""
     UPDATE tickets SET lease_id = NULL, lease_until = NULL, attempts = attempts + 1, last_error = :error,
@@ -42,21 +45,44 @@ class Done:
     served: Served
 
 
-def record(engine: Engine, lease: UUID, taxonomy_version: int, results: list[Done], figures: Figures) -> int:
+@dataclass(slots=True)
+class Attempt:
+    """The last try to write a batch: its transaction, which may be committed although nobody said so, and its rows."""
+
+    transaction: str | None = None
+    rows: Sequence[Row[Any]] = ()
+
+    def committed(self, session: Session) -> bool:
+        found = self.transaction and session.scalar(OUTCOME, {"transaction": self.transaction})
+        return bool(found)
+
+
+def record(
+    engine: Engine,
+    lease: UUID,
+    taxonomy_version: int,
+    results: list[Done],
+    figures: Figures,
+    last: Attempt | None = None,
+) -> int:
     """Writes predictions and triages of the tickets that are still ours under this lease; how many those were.
 
-    They are counted after the commit, so that the figures never say more than the tables.
+    They are counted after the commit, so that the figures never say more than the tables. Given the `last` attempt, one
+    whose commit was not answered is found again: its lease is gone, and its rows are there.
     """
     if not results:
         return 0
+    last = last or Attempt()
     by_id = {done.ticket.id: done for done in results}
     with transaction(engine) as session:
         ours = session.execute(FENCE, {"ids": list(by_id), "lease": lease}).all()
-        session.execute(SUPERSEDE, {"ids": [row.id for row in ours if by_id[row.id].ticket.run > 1]})
-        _write(session, [(row, by_id[row.id]) for row in ours], taxonomy_version)
-    for row in ours:
+        if ours or not last.committed(session):
+            last.transaction, last.rows = session.scalar(TRANSACTION), ours
+            session.execute(SUPERSEDE, {"ids": [row.id for row in ours if by_id[row.id].ticket.run > 1]})
+            _write(session, [(row, by_id[row.id]) for row in ours], taxonomy_version)
+    for row in last.rows:
         _count(figures, row, by_id[row.id])
-    return len(ours)
+    return len(last.rows)
 
 
 def reject(engine: Engine, lease: UUID, ticket: Claimed, error: str, figures: Figures) -> None:
@@ -74,7 +100,7 @@ def _count(figures: Figures, row: Row[Any], done: Done) -> None:
         for said in outcome.said:
             figures.answered(said.opinion.llm, said.role, said.reason, said.opinion.timings)
             if said.opinion.spend is not None:
-                said.opinion.spend.recorded(said.opinion.cost)
+                said.opinion.spend.recorded(said.opinion.cost, said.opinion.day)
 
 
 def _write(session: Session, ours: list[tuple[Row[Any], Done]], taxonomy_version: int) -> None:

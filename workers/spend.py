@@ -10,10 +10,10 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 TODAY = text("""
-    SELECT (now() AT TIME ZONE 'UTC')::date AS day, coalesce(sum(p.cost), 0)::float8 AS cost
+    SELECT (statement_timestamp() AT TIME ZONE 'UTC')::date AS day, coalesce(sum(p.cost), 0)::float8 AS cost
     FROM predictions p JOIN llm_versions v ON v.id = p.llm_version_id
     WHERE v.name = ANY(:names) AND p.cost IS NOT NULL
-      AND p.created_at >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'""")
+      AND p.created_at >= date_trunc('day', statement_timestamp() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'""")
 
 
 class Spend:
@@ -22,7 +22,9 @@ class Spend:
     def __init__(self, engine: str, limit: float, names: list[str]):
         self.engine, self.limit, self.names = engine, limit, names
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         self._day: object = None
+        self._days = 0
         self._in_tables = 0.0
         self._not_in_tables = 0.0
         self._settled = 0.0
@@ -43,24 +45,32 @@ class Spend:
             "with a larger spend_limit_per_day."
         )
 
-    def add(self, cost: float | None) -> None:
-        """A call was answered; None when nobody knows what it cost."""
+    def add(self, cost: float | None) -> int:
+        """A call was answered; None when nobody knows what it cost. Gives the day to name when it is recorded."""
         with self._lock:
             self._blind = self._blind or cost is None
             self._not_in_tables += cost or 0.0
+            return self._days
 
-    def recorded(self, cost: float | None) -> None:
-        """An answer of ours is in the tables; the next reading of them counts it."""
+    def recorded(self, cost: float | None, day: int) -> None:
+        """An answer of ours is in the tables; the next reading of them counts it. A former day's is forgotten."""
         with self._lock:
-            self._settled += cost or 0.0
+            if day == self._days:
+                self._settled += cost or 0.0
 
     def read(self, session: Session) -> None:
-        """Reads the day's sum. What was recorded before is in it, and no longer counted beside it."""
-        with self._lock:
-            settled = self._settled
-        row = session.execute(TODAY, {"names": self.names}).one()
-        with self._lock:
-            new_day = row.day != self._day and self._day is not None
-            self._not_in_tables = 0.0 if new_day else max(0.0, self._not_in_tables - settled)
-            self._settled -= settled
-            self._day, self._in_tables = row.day, row.cost
+        """Reads the day's sum. What was recorded before is in it, and no longer counted beside it.
+
+        One reading at a time: two at once would both take off what was recorded.
+        """
+        with self._reading:
+            with self._lock:
+                settled = self._settled
+            row = session.execute(TODAY, {"names": self.names}).one()
+            with self._lock:
+                if self._day not in (None, row.day):
+                    self._days += 1
+                    self._not_in_tables = self._settled = settled = 0.0
+                self._not_in_tables = max(0.0, self._not_in_tables - settled)
+                self._settled -= settled
+                self._day, self._in_tables = row.day, row.cost

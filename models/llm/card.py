@@ -14,6 +14,7 @@ from models.errors import ConfigError, EngineDown
 
 LINEAR, LINEAR_CARD = "model.skops", "card.json"
 """The two files in the folder of a linear llm."""
+LINEAR_FAMILY = "linear"
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _parse(gguf: Path, content: dict[str, Any]) -> Card:
             digest=str(content["digest"]),
             family=str(content["family"]),
             prompt_version=str(content["prompt_version"]),
-            codes=_codes(content["codes"]),
+            codes=_codes(content["codes"], shared=content["family"] == LINEAR_FAMILY),
             calibration={field: _calibration(**fit) for field, fit in content.get("calibration", {}).items()},
             demo=content.get("demo") is True,
             served=tuple(map(str, content.get("served", ()))),
@@ -102,11 +103,17 @@ def _parse(gguf: Path, content: dict[str, Any]) -> Card:
         raise ConfigError(f"The card of {gguf.name} is broken: {error}.") from None
 
 
-def _codes(content: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+def _codes(content: dict[str, dict[str, str]], *, shared: bool) -> dict[str, dict[str, str]]:
+    """The codes of a linear llm are its labels, which fields may share; an answer of tokens says no field."""
     codes = {field: {str(label): str(code) for label, code in labels.items()} for field, labels in content.items()}
+    seen: dict[str, str] = {}
     for field, labels in codes.items():
         if not labels or len(set(labels.values())) < len(labels) or "" in labels.values():
             raise ValueError(f"field {field!r} needs a code of its own for each label")
+        for code in labels.values():
+            if not shared and code in seen:
+                raise ValueError(f"the fields {seen[code]!r} and {field!r} share the code {code!r}")
+            seen[code] = field
     return codes
 
 

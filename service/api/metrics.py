@@ -67,7 +67,10 @@ def _workers(workers: Sequence[RowMapping]) -> list[Metric]:
     age = GaugeMetricFamily("triage_worker_heartbeat_age_seconds", "Since the worker was seen.", labels=WHO)
     loaded = GaugeMetricFamily("triage_llm_loaded", "1 if the llm can be asked, else 0.", labels=(*WHO, "llm"))
     breaker = GaugeMetricFamily(
-        "triage_llm_breaker_open", "1 while the llm is not asked because it kept failing, else 0.", labels=(*WHO, "llm")
+        "triage_llm_breaker_open",
+        "1 while the llm is loaded and not asked: it kept failing, its server asked for a pause, or it has cost enough "
+        "today; else 0.",
+        labels=(*WHO, "llm"),
     )
     for worker in workers:
         who = _who(worker)

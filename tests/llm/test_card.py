@@ -84,6 +84,10 @@ def test_a_card_that_is_no_object(gguf_file: Path, text: str) -> None:
         ({"digest": "0" * 64}, "not the file its card describes"),
         ({"codes": {"category": {"a": "A", "b": "A"}}}, "a code of its own"),
         ({"codes": {"category": {}}}, "a code of its own"),
+        (
+            {"codes": {"category": {"a": "A", "b": "B"}, "priority": {"c": "B"}}},
+            "the fields 'category' and 'priority' share the code 'B'",
+        ),
         ({"codes": ["A"]}, "is broken"),
         ({"calibration": {"category": {"temperature": 0, "id": "c", "n": 1, "state": "fitted"}}}, "temperature 0"),
         ({"calibration": {"category": {"temperature": 1}}}, "is broken"),
@@ -93,6 +97,12 @@ def test_a_broken_card_is_a_sentence(gguf_file: Path, changes: dict[str, Any], s
     write(gguf_file, **changes)
     with pytest.raises(ConfigError, match=sentence):
         load_card(gguf_file)
+
+
+def test_the_codes_of_a_linear_llm_are_labels_which_fields_may_share(gguf_file: Path) -> None:
+    codes = {"category": {"other": "other"}, "priority": {"other": "other"}}
+    write(gguf_file, codes=codes, family="linear")
+    assert load_card(gguf_file).codes == codes
 
 
 @pytest.mark.parametrize("missing", ["name", "digest", "codes", "prompt_version", "family"])

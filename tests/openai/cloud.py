@@ -139,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(fault, json.dumps(trouble).encode(), cloud.retry_after)
         else:
             status, said = cloud.take(path, body)
-            self._send(status, _broken(said, fault) if fault is not None else said)
+            self._send(status, _broken(said, fault) if fault is not None and status == 200 else said)
 
     def _stall(self, cloud: Cloud, *, drip: bool) -> None:
         """Nothing comes, or a byte now and then, until the caller leaves or the test is over."""

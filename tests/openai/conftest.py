@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 from cloud import Cloud, cloud
+from clouded import Clouded
+from sqlalchemy import Engine
 
 import models.llm
 from models.llm.card import Card, load_card
+from service.settings import Loaded
 from workers.engines.openai import OpenAi
 
 DEMO = Path(models.llm.__file__).parent / "demo"
@@ -50,3 +53,11 @@ def engine(made: Cloud) -> Iterator[Callable[..., OpenAi]]:
     yield make
     for one in engines:
         one.close()
+
+
+@pytest.fixture
+def clouded(made: Cloud, loaded: Loaded, database: Engine, tmp_path: Path) -> Iterator[Clouded]:
+    found = Clouded(made, loaded, database, tmp_path, [])
+    yield found
+    for llms in found.made:
+        llms.close()

@@ -1,66 +1,18 @@
 """What becomes of a ticket over a server that pauses, refuses, costs too much, or does not say how sure it is."""
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
-from cloud import Cloud
-from serving import with_policy
+from clouded import PRICE, Clouded
 from sqlalchemy import Engine
 
 from models.db import transaction
 from models.errors import ConfigError, EngineDown
-from service.config import Config
-from service.settings import DEMO_LLMS, Loaded
-from workers.drain import Drain
-from workers.llms import Llms
 
 Sql = Callable[..., list[Any]]
 BODY = "My new card has not arrived yet"
-PRICE = {"input": 1000.0, "output": 2000.0}
-
-
-@dataclass
-class Clouded:
-    """Makes llms of a triage.yaml with this cloud, and drains over them; by `form` the cards say how they are asked."""
-
-    cloud: Cloud
-    loaded: Loaded
-    database: Engine
-    folder: Path
-    made: list[Any]
-
-    def llms(self, *, form: str = "completions", **engine: Any) -> Llms:
-        for name, model in (("primary", "first"), ("fallback", "second")):
-            card = json.loads((DEMO_LLMS / f"{name}.json").read_text("utf-8"))
-            (self.folder / f"{name}.json").write_text(json.dumps(card | {"served": [f"{model}/{form}"]}), "utf-8")
-        config = self.loaded.config.model_dump() | {
-            "engines": {"cloud": {"kind": "openai", "url": self.cloud.url, "parallel": 2} | engine},
-            "llms": {
-                name: {"engine": "cloud", "model": model, "card": f"{name}.json", "price": PRICE}
-                for name, model in (("primary", "first"), ("fallback", "second"))
-            },
-        }
-        found = self.loaded.model_copy(update={"config": Config.model_validate(config), "folder": self.folder})
-        llms = Llms(found, found.config.asked, self.folder)
-        self.made.append(llms)
-        return llms
-
-    def drain(self, llms: Llms, **policy: Any) -> Drain:
-        assert llms.load(), [llm.error for llm in llms.all.values()]
-        return Drain(self.database, llms, with_policy(self.loaded.config, **policy), 2)
-
-
-@pytest.fixture
-def clouded(made: Cloud, loaded: Loaded, database: Engine, tmp_path: Path) -> Iterator[Clouded]:
-    found = Clouded(made, loaded, database, tmp_path, [])
-    yield found
-    for llms in found.made:
-        llms.close()
 
 
 @pytest.fixture
@@ -156,8 +108,9 @@ def test_it_goes_to_another_llm_that_says_how_sure_it_is(clouded: Clouded, sql: 
 def test_a_limit_of_a_day_counts_what_all_workers_recorded(
     clouded: Clouded, sql: Sql, client: httpx.Client, database: Engine
 ) -> None:
-    mine, theirs = clouded.llms(spend_limit_per_day=0.04), clouded.llms(spend_limit_per_day=0.04)
+    mine, theirs = clouded.limited(0.04), clouded.limited(0.04)
     client.post("/v1/tickets/batch", json={"tickets": [{"body": f"{BODY} {n}"} for n in range(3)]})
+    drain = clouded.drain(mine, fallback=None)
     clouded.drain(theirs, fallback=None).run()
     assert sql("SELECT sum(cost) > 0.04 FROM predictions") == [(True,)]
     assert theirs.all["primary"].breaker() is not None
@@ -166,21 +119,19 @@ def test_a_limit_of_a_day_counts_what_all_workers_recorded(
         mine.read_spend(session)
     why = "The engine cloud has spent its 0.04 of today: it is asked again after midnight UTC"
     assert (mine.all["primary"].breaker() or "").startswith(why)
-    before = len(clouded.cloud.paths)
     client.post("/v1/tickets", json={"body": BODY})
-    drain = clouded.drain(mine, fallback=None)
     asked = len(clouded.cloud.paths)
     drain.run()
-    assert len(clouded.cloud.paths) == asked > before
+    assert len(clouded.cloud.paths) == asked
     ((attempts, error),) = sql("SELECT attempts, last_error FROM tickets WHERE status = 'queued'")
     assert (attempts, error.startswith(why)) == (0, True)
 
 
 def test_yesterday_does_not_count(clouded: Clouded, sql: Sql, posted: None, database: Engine) -> None:
-    llms = clouded.llms(spend_limit_per_day=0.001)
+    llms = clouded.limited(0.001)
     clouded.drain(llms, fallback=None).run()
     sql("UPDATE predictions SET created_at = created_at - interval '1 day'")
-    other = clouded.llms(spend_limit_per_day=0.001)
+    other = clouded.limited(0.001)
     for one in (llms, other):
         with transaction(database) as session:
             one.read_spend(session)

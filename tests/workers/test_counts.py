@@ -1,13 +1,14 @@
 """What a worker counts is what Postgres has taken: never a result that was refused, or whose lease was lost."""
 
 import json
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
 
 from models import taxonomy
 from models.db import transaction
-from models.errors import EngineDown, EngineError, TicketRejected
+from models.errors import EngineDown, EngineError, TicketRejected, Unavailable
 from workers.arms import serve
 from workers.claim import claim
 from workers.engines.llamacpp import LlamaCpp
@@ -136,3 +137,43 @@ def test_a_call_without_an_answer_is_counted_by_llm_and_kind(client, drain, sql,
     assert all(1 <= n <= drain.llms.parallel for n in seen)
     assert of(counted, "triage_llm_in_flight") == {}
     assert agrees(counted, sql) == len(BODIES) - 1
+
+
+def test_a_commit_that_nobody_answered_is_counted_once_and_loses_no_lease(client, drain, sql, counted, monkeypatch):
+    import workers.record as room
+
+    post(client)
+    lost = iter([Unavailable("the connection broke after the commit")] * 2)
+
+    @contextmanager
+    def deaf(engine):
+        with transaction(engine) as session:
+            yield session
+        for error in lost:
+            raise error
+
+    monkeypatch.setattr(room, "transaction", deaf)
+    drain.run()
+    assert next(lost, None) is None
+    assert agrees(counted, sql) == len(BODIES)
+    assert total(counted, "triage_leases_lost_total") == 0
+
+
+def test_a_write_that_was_rolled_back_is_written_again(client, drain, sql, counted, monkeypatch):
+    import workers.record as room
+
+    post(client)
+    lost = iter([Unavailable("the connection broke before the commit")])
+
+    @contextmanager
+    def broken(engine):
+        with transaction(engine) as session:
+            yield session
+            for error in lost:
+                raise error
+
+    monkeypatch.setattr(room, "transaction", broken)
+    drain.run()
+    assert next(lost, None) is None
+    assert agrees(counted, sql) == len(BODIES)
+    assert total(counted, "triage_leases_lost_total") == 0

@@ -65,7 +65,10 @@ class Engine(Protocol):
         """
 
     def open_breaker(self, llm: str) -> str | None:
-        """Why an llm that was loaded is not asked now: it failed too often in a row. None while it is asked."""
+        """Why an llm that was loaded is not asked now: it failed too often in a row, or its server wants a pause.
+
+        None while it is asked.
+        """
 
     def close(self) -> None:
         """Gives everything back; score then raises EngineDown until the next load."""

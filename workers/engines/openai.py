@@ -23,7 +23,7 @@ from workers.engines.guard import FAILURES
 from workers.engines.openai_forms import Form
 from workers.engines.openai_http import NotOffered, Server
 from workers.engines.openai_probe import GONE, Probe
-from workers.engines.openai_usage import answering, timings
+from workers.engines.openai_usage import Bill, answering, free, timings, tokens
 
 log = structlog.get_logger()
 
@@ -41,7 +41,8 @@ class _Loaded:
 class OpenAi:
     """Scores with one server. `models` says what each llm is called there; `deadline_s` is for a call in all.
 
-    The key is an argument, so that an engine reads no settings; `key_env` names it in sentences.
+    The key is an argument, so that an engine reads no settings; `key_env` names it in sentences. `bill` hears of the
+    replies that no ticket pays for.
     """
 
     kind = "openai"
@@ -54,6 +55,7 @@ class OpenAi:
         *,
         key: str | None = None,
         key_env: str | None = None,
+        bill: Bill = free,
         parallel: int = 4,
         deadline_s: float = 30.0,
         load_s: float = 600.0,
@@ -62,6 +64,7 @@ class OpenAi:
         self._models = dict(models)
         self._deadline_s = deadline_s
         self._load_s = load_s
+        self._bill = bill
         self._server = Server(url, key, key_env)
         self._slots = threading.Semaphore(parallel)
         self._loaded: dict[str, _Loaded] = {}
@@ -156,10 +159,12 @@ class OpenAi:
         version = answering(reply, model)
         return _Loaded(card, _as_served(card, f"{version}/{form.name}"), model, form, version)
 
-    def _sent(self, form: Form, request: dict[str, Any]) -> dict[str, Any]:
+    def _sent(self, llm: str, form: Form, request: dict[str, Any]) -> dict[str, Any]:
         """Some servers load a model when it is first asked, and stop loading when the caller leaves."""
         with self._slot(self._load_s) as left:
-            return self._server.send("POST", form.path, request, left)
+            reply = self._server.send("POST", form.path, request, left)
+        self._bill(llm, tokens(reply, "prompt_tokens"), tokens(reply, "completion_tokens"))
+        return reply
 
 
 def _labels(card: Card, codes: Sequence[str]) -> dict[str, str]:

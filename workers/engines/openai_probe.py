@@ -16,9 +16,9 @@ GONE = (404, 405)
 
 
 class Probe:
-    """Finds the form for each llm of one server. `send` sends a request in a form."""
+    """Finds the form for each llm of one server. `send` sends a request for an llm in a form."""
 
-    def __init__(self, url: str, send: Callable[[Form, dict[str, Any]], dict[str, Any]], parallel: int):
+    def __init__(self, url: str, send: Callable[[str, Form, dict[str, Any]], dict[str, Any]], parallel: int):
         self._url, self._send, self._parallel = url, send, parallel
         # Where the search goes on after a pause: begun anew, it would run into the next one.
         self._next_form: dict[str, int] = {}
@@ -32,7 +32,7 @@ class Probe:
             form = FORMS[at]
             try:
                 if form.path not in gone:
-                    reply = self._send(form, form.request(model, prompt, labels))
+                    reply = self._send(card.name, form, form.request(model, prompt, labels))
                     form.read(reply)
                     if isinstance(form, Completions):
                         self._require_tokens(card, model, form)
@@ -54,7 +54,7 @@ class Probe:
         """No tokenizer can be asked, but tokens are counted: a code must be as long as a letter, which is one."""
         codes = sorted({code for labels in card.codes.values() for code in labels.values()})
         with ThreadPoolExecutor(self._parallel) as pool:
-            asked = pool.map(lambda text: self._send(form, form.request(model, text, ())), ["a", *codes])
+            asked = pool.map(lambda text: self._send(card.name, form, form.request(model, text, ())), ["a", *codes])
             letter, *counts = [tokens(reply, "prompt_tokens") for reply in asked]
         for code, count in zip(codes, counts, strict=True):
             if letter is not None and count is not None and count != letter:

@@ -1,9 +1,16 @@
 """What an answer says besides: who answered, how many tokens it was, how long it took. Used by `openai`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from workers.engines.base import Timings
+
+Bill = Callable[[str, int | None, int | None], None]
+"""Told of each reply while an llm is loaded: the llm, and the tokens read and written, as far as the server says."""
+
+
+def free(llm: str, prompt_tokens: int | None, completion_tokens: int | None) -> None:
+    """For those who keep no account."""
 
 
 def answering(reply: Mapping[str, Any], model: str) -> str:
