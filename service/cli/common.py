@@ -34,6 +34,11 @@ def say(sentence: str) -> None:
     notes.print(sentence, style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
+def counted(number: int, noun: str) -> str:
+    """As in: 1 ticket, 2,000 tickets."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def visible(text: str) -> str:
     """Text from a ticket without what could move a terminal's cursor, hide words or be taken for rich's markup."""
     return escape(_CONTROL.sub(" ", text))

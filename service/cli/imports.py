@@ -17,7 +17,7 @@ from models.taxonomy import meant
 from service import settings
 from service.cli import client as over_http
 from service.cli.client import Client, read, refusal, retry_after
-from service.cli.common import DataDir, Json, notes, print_json, say, visible
+from service.cli.common import DataDir, Json, counted, notes, print_json, say, visible
 from service.cli.importfile import BARE, Bad, ImportFile, Row, batches
 
 LOOK_S = 0.5
@@ -53,7 +53,7 @@ def import_file(
             say("Stopped. The same command again goes on: what is there already is not taken twice.")
             raise
     print_json(done.result()) if json else _show(done.result())
-    if done.bad:
+    if done.bad or done.refused:
         raise typer.Exit(1)
 
 
@@ -67,6 +67,7 @@ class Import:
     run_id: str = field(default_factory=lambda: new_id().hex)
     ids: list[str] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
+    refused: list[Bad] = field(default_factory=list)  # verdicts; their tickets are in
     known: int = 0
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -128,7 +129,7 @@ class Import:
             judged = {"field": self._meant if name == BARE else name, "label": label, "source": self.verdicts}
             answer = self.client.post(f"/v1/tickets/{ticket_id}/verdicts", jsonlib.dumps(judged))
             if answer.status_code == 422:
-                self.bad.append(Bad(row.line, f"the ticket is in, its verdict is not: {read(answer)['detail']}"))
+                self.refused.append(Bad(row.line, f"the ticket is in, its verdict is not: {read(answer)['detail']}"))
             elif answer.status_code not in (200, 201):
                 raise refusal(answer)
 
@@ -146,18 +147,28 @@ class Import:
             self.outcomes.update((ticket["status"], action) for action in now or [""])
 
     def result(self) -> dict[str, Any]:
-        bad = [{"line": bad.line, "error": bad.why} for bad in sorted(self.bad, key=lambda bad: bad.line)]
-        found = {"tickets": len(self.ids), "known": self.known, "bad": bad}
+        found = {"tickets": len(self.ids), "known": self.known}
+        found |= {"bad": _by_line(self.bad), "bad_verdicts": _by_line(self.refused)}
         outcomes = [{"status": s, "action": a or None, "n": n} for (s, a), n in sorted(self.outcomes.items())]
         return found | ({"outcomes": outcomes} if outcomes else {})
 
 
+def _by_line(found: list[Bad]) -> list[dict[str, Any]]:
+    return [{"line": bad.line, "error": bad.why} for bad in sorted(found, key=lambda bad: bad.line)]
+
+
 def _show(result: dict[str, Any]) -> None:
-    typer.echo(f"Triage has {result['tickets']:,} tickets of this file; {result['known']:,} were there already.")
+    typer.echo(f"Triage has {counted(result['tickets'], 'ticket')} of this file; {result['known']:,} were there already.")
     for row in result.get("outcomes", []):
         typer.echo(f"{row['status']}{', ' + row['action'] if row['action'] else ''}: {row['n']:,}")
-    for row in result["bad"][:SHOWN]:
+    _show_bad(result["bad"], "row", "Mend the file")
+    _show_bad(result["bad_verdicts"], "verdict", "The tickets themselves are in. Mend the labels")
+
+
+def _show_bad(bad: list[dict[str, Any]], noun: str, advice: str) -> None:
+    for row in bad[:SHOWN]:
         notes.print(f"line {row['line']}: {visible(row['error'])}", style="bold red", highlight=False, soft_wrap=True)
-    if result["bad"]:
-        more = f" The first {SHOWN} are above." if len(result["bad"]) > SHOWN else ""
-        say(f"{len(result['bad']):,} rows were not taken.{more} Mend them and run the same command again.")
+    if bad:
+        more = f" The first {SHOWN} are above." if len(bad) > SHOWN else ""
+        were = "was" if len(bad) == 1 else "were"
+        say(f"{counted(len(bad), noun)} {were} not taken.{more} {advice} and run the same command again.")

@@ -75,7 +75,7 @@ def test_rows_become_tickets_once_however_often_they_are_posted(post, sql):
         {"body": "ohne \ud800 Nummer", "language": "de", "metadata": {"a": 1}},
     ]
     ran = post(lines(rows), "--json")
-    assert json.loads(ran.out) == {"tickets": 2, "known": 0, "bad": []}
+    assert json.loads(ran.out) == {"tickets": 2, "known": 0, "bad": [], "bad_verdicts": []}
     stored = (
         "SELECT source, external_id, subject, body, language, priority, run, metadata, created_at::text FROM tickets"
     )
@@ -83,7 +83,7 @@ def test_rows_become_tickets_once_however_often_they_are_posted(post, sql):
     assert before[0] == ("import", "7", "Card", "Where is it?", "en", 2, 1, {}, "2026-01-01 00:00:00+00")
     assert re.fullmatch("[0-9a-f]{16}:2", before[1][1])
     assert before[1][2:] == ("", "ohne \ufffd Nummer", "de", 2, 1, {"a": 1}, None)
-    assert json.loads(post(lines(rows), "--json").out) == {"tickets": 2, "known": 2, "bad": []}
+    assert json.loads(post(lines(rows), "--json").out) == {"tickets": 2, "known": 2, "bad": [], "bad_verdicts": []}
     assert sql(f"{stored} ORDER BY language DESC") == before
     assert post(lines(rows), "--source", "crm").code == 0
     assert sql("SELECT source, count(*) FROM tickets GROUP BY 1 ORDER BY 1") == [("crm", 2), ("import", 2)]
@@ -104,7 +104,7 @@ def test_a_csv_and_the_columns_that_tickets_do_not_have(post, sql):
 def test_a_long_cell_of_a_csv_is_one_ticket(post, sql):
     long = "a line of a log\n" * 14_000  # 210,000 characters
     ran = post(f'id,body\n1,first\n2,"{long}"\n3,last\n', "--json", name="t.csv")
-    assert json.loads(ran.out) == {"tickets": 3, "known": 0, "bad": []}
+    assert json.loads(ran.out) == {"tickets": 3, "known": 0, "bad": [], "bad_verdicts": []}
     assert sql("SELECT external_id, length(body) FROM tickets ORDER BY 1") == [("1", 5), ("2", len(long)), ("3", 4)]
 
 
@@ -167,7 +167,7 @@ def test_killed_in_the_middle_and_run_again(limited, client, at, key, sql, tmp_p
     ((before,),) = sql(COUNT)
     assert before < 1500
     ran = at(client)(numbered(1500), "--json")
-    assert json.loads(ran.out) == {"tickets": 1500, "known": before, "bad": []}
+    assert json.loads(ran.out) == {"tickets": 1500, "known": before, "bad": [], "bad_verdicts": []}
     assert sql("SELECT count(*), count(DISTINCT body), max(run) FROM tickets") == [(1500, 1500, 1)]
 
 
@@ -182,7 +182,7 @@ def test_a_full_queue_is_waited_for(limited, at, key, drain, sql, monkeypatch):
     monkeypatch.setattr(over_http, "sleep", sleep)
     with limited(queue_limit=10) as narrow:
         ran = at(narrow)(numbered(25), "--json")
-    assert json.loads(ran.out) == {"tickets": 25, "known": 0, "bad": []}
+    assert json.loads(ran.out) == {"tickets": 25, "known": 0, "bad": [], "bad_verdicts": []}
     assert set(waited) == {30}
     assert sql(COUNT) == [(25,)]
 
@@ -239,6 +239,23 @@ def test_labels_become_verdicts_when_asked_for(post, sql):
     assert ran.code == 1
     assert "line 1: the ticket is in, its verdict is not: label" in ran.err
     assert sql("SELECT count(*) FROM tickets WHERE external_id = '4'") == [(1,)]
+
+
+def test_a_refused_verdict_is_no_refused_row(post, sql):
+    rows = [{"id": str(n), "body": "a", "label": "dragons"} for n in range(2)]
+    ran = post(lines(rows), "--verdicts", "dataset")
+    assert ran.code == 1
+    assert "2 verdicts were not taken. The tickets themselves are in." in ran.err
+    assert "rows" not in ran.err
+    ran = post(lines(rows[:1]) + "{\n", "--verdicts", "dataset")
+    assert "Triage has 1 ticket of this file" in ran.out
+    assert "1 row was not taken." in ran.err
+    assert "1 verdict was not taken." in ran.err
+    ran = post(lines(rows) + "{\n", "--verdicts", "dataset", "--json")
+    found = json.loads(ran.out)
+    assert (ran.code, [row["line"] for row in found["bad"]]) == (1, [3])
+    assert [row["line"] for row in found["bad_verdicts"]] == [1, 2]
+    assert sql(COUNT) == [(2,)]
 
 
 @pytest.fixture
