@@ -32,9 +32,15 @@ def read(path: Path, shape: type[Shape], hint: str = "") -> Shape:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "its top: it must be a mapping"
-        raise ConfigError(f"{path} is wrong at {place}: {_plain(first)}.") from None
+        raise ConfigError(f"{path} is wrong{_what(error.errors()[0])}.") from None
+
+
+def _what(error: Any) -> str:
+    """Where and what; a check of the whole file has no place."""
+    place = ".".join(map(str, error["loc"]))
+    if not place and error["type"] == "model_type":
+        return " at its top: it must be a mapping"
+    return f" at {place}: {_plain(error)}" if place else f": {_plain(error)}"
 
 
 def _plain(error: Any) -> str:

@@ -72,6 +72,30 @@ def test_broken_configuration(config, text, names):
 
 
 @pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[]", "triage.yaml is wrong at its top: it must be a mapping."),
+        ("", "triage.yaml is wrong at its top: it must be a mapping."),
+        (GOOD + "colour: red", "triage.yaml is wrong at colour: unknown key."),
+        (
+            GOOD.replace("fallback: b", "fallback: c"),
+            "triage.yaml is wrong: policy.fallback is 'c', which is not under llms.",
+        ),
+        (
+            GOOD
+            + "experiments: ["
+            + ", ".join(f"{{name: {n}, a: {{primary: a}}, b: {{primary: b}}}}" for n in "xy")
+            + "]",
+            "triage.yaml is wrong: experiments 'x' and 'y' overlap; give them since and until.",
+        ),
+    ],
+)
+def test_only_what_is_no_mapping_must_be_one(config, text, says):
+    config(text)
+    assert sentence(settings.load) == says
+
+
+@pytest.mark.parametrize(
     "url",
     ["127.0.0.1:11434", "ftp://h", "http://", "http://h/api", "http://u:p@h", "http://h?x=1", "http://h:port", ""],
 )
