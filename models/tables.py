@@ -99,6 +99,15 @@ class LlmVersion(Base):
     )
 
 
+class KeptExperiment(Base):
+    """What an experiment compares, as it was when it was first seen: its name means that for ever."""
+
+    __tablename__ = "experiments"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    definition: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
 class Ticket(Base):
     """A ticket as it came, its place in the queue, and the coin drawn for it. The row is the truth."""
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from models.db import transaction
 from models.moment import moment
 from service.auth import ReportReader
-from service.experiments import assignment
+from service.experiments import assignment, kept
 from service.experiments.assignment import Experiment
 
 router = APIRouter(prefix="/v1", tags=["experiments"])
@@ -15,10 +16,11 @@ router = APIRouter(prefix="/v1", tags=["experiments"])
 
 @router.get("/experiments")
 def get_experiments(request: Request, caller: ReportReader) -> dict[str, Any]:
-    """In the order of triage.yaml; the implied one, the policy's primary against its fallback, comes last."""
-    config, now = request.app.state.loaded.config, datetime.now(UTC)
-    running = assignment.running(config, now).name
-    items = [shape(one) | {"running": one.name == running} for one in assignment.experiments(config)]
+    """In the order of triage.yaml, then the implied one (primary against fallback), then those taken out."""
+    config = request.app.state.loaded.config
+    running = assignment.running(config, datetime.now(UTC)).name
+    with transaction(request.app.state.engine) as session:
+        items = [shape(one) | {"running": one.name == running} for one in kept.experiments(session, config)]
     return {"items": items, "next_cursor": None}
 
 

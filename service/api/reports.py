@@ -1,7 +1,6 @@
 """GET the report of the running experiment or of a named one, as JSON, CSV or one HTML file."""
 
 import re
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -11,8 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from models import taxonomy
 from models.db import transaction
 from service.auth import ReportReader
-from service.experiments import assignment, report
-from service.experiments.assignment import Experiment
+from service.experiments import kept, report
 from service.experiments.spreadsheet import as_csv
 from service.pages import document
 
@@ -35,18 +33,19 @@ def get_report(request: Request, caller: ReportReader, asked: Annotated[Asked, Q
 
     Without one in triage.yaml, the policy's primary against its fallback. CSV and HTML by `?format=` or `Accept`.
     """
-    return _answer(request, assignment.running(request.app.state.loaded.config, datetime.now(UTC)), asked)
+    return _answer(request, None, asked)
 
 
 @router.get("/experiments/{name}/report")
 def get_report_of(request: Request, caller: ReportReader, name: str, asked: Annotated[Asked, Query()]) -> Response:
     """The same of the experiment of this name, whenever it ran."""
-    return _answer(request, assignment.named(request.app.state.loaded.config, name), asked)
+    return _answer(request, name, asked)
 
 
-def _answer(request: Request, experiment: Experiment, asked: Asked) -> Response:
+def _answer(request: Request, name: str | None, asked: Asked) -> Response:
     form = asked.form or preferred(request.headers.get("accept", ""))
     with transaction(request.app.state.engine) as session:
+        experiment = kept.asked_for(session, request.app.state.loaded.config, name)
         found = report.build(session, experiment, report.Window(asked.since, asked.until))
         vocabulary = taxonomy.active(session)[1]
     if form == "html":

@@ -1,6 +1,5 @@
 """report: the A/B report of an experiment on a terminal, as JSON, as CSV, or as one HTML file."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import typer
@@ -9,7 +8,7 @@ from rich.table import Table
 from models import taxonomy
 from service import settings
 from service.cli.common import DataDir, print_json, screen, store, visible
-from service.experiments import assignment
+from service.experiments import kept
 from service.experiments.report import Window, build
 from service.experiments.spreadsheet import as_csv
 
@@ -26,8 +25,8 @@ def register(app: typer.Typer) -> None:
 def report(data_dir: DataDir = None, experiment: Named = None, form: Format = "text") -> None:
     """Which llm does it better: accuracy, confidence and latency of each, and A against B on the same tickets."""
     config = settings.load(data_dir=data_dir).config
-    asked = assignment.named(config, experiment) if experiment else assignment.running(config, datetime.now(UTC))
     with store(data_dir) as session:
+        asked = kept.asked_for(session, config, experiment)
         found, vocabulary = build(session, asked, Window()), taxonomy.active(session)[1]
     if form == "json":
         print_json(found)

@@ -17,6 +17,7 @@ from models.tables import ApiKey
 from service import settings, supervisor
 from service.auth import Scope, create_key
 from service.cli.common import DataDir, database_url, one_transaction, say, write_private
+from service.experiments import kept
 from service.experiments.assignment import require_fields
 from service.logs import configure
 from service.settings import Loaded
@@ -117,6 +118,7 @@ def prepare(loaded: Loaded, url: str) -> None:
     require_fields(loaded.config, vocabulary.fields_)
     with one_transaction(url) as session:
         version, changes = taxonomy.store(session, vocabulary)
+        kept.keep(session, loaded.config)
     if changes is not None:
         what = f": {', '.join(changes) or 'other order'}" if version > 1 else ""
         say(f"Stored {loaded.taxonomy_path.name} as taxonomy version {version}{what}.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from models.errors import ConfigError, NotFound
+from models.errors import ConfigError
 from service.config import IMPLIED, Arm, Config, ExperimentConfig
 
 
@@ -53,7 +53,7 @@ def unit(requester: str | None, external_id: str | None, ticket_id: str) -> str:
 
 def experiments(config: Config) -> list[Experiment]:
     """Those of triage.yaml in their order, the implied one last."""
-    return [*map(_of, config.experiments), implied(config)]
+    return [*map(of_config, config.experiments), implied(config)]
 
 
 def implied(config: Config) -> Experiment:
@@ -71,14 +71,6 @@ def running(config: Config, now: datetime) -> Experiment:
     raise AssertionError("the implied experiment always runs")
 
 
-def named(config: Config, name: str | None) -> Experiment:
-    """The experiment of that name; raises NotFound."""
-    for one in experiments(config):
-        if one.name == name:
-            return one
-    raise NotFound(f"There is no experiment {name!r}; GET /v1/experiments lists them.")
-
-
 def require_fields(config: Config, known: Collection[str]) -> None:
     """Raises ConfigError for an experiment about a field that the taxonomy does not have."""
     for one in config.experiments:
@@ -93,6 +85,7 @@ def drawn(config: Config, name: str | None) -> Experiment:
     return next((one for one in experiments(config) if one.name == name), implied(config))
 
 
-def _of(config: ExperimentConfig) -> Experiment:
+def of_config(config: ExperimentConfig) -> Experiment:
+    """The experiment that a line of triage.yaml describes."""
     names = ("name", "field", "mode", "a", "b", "since", "until")
     return Experiment(**{name: getattr(config, name) for name in names})

@@ -52,6 +52,10 @@ class Figures:
     def pairs(self) -> list[dict[str, Any]]:
         return [_pair(row) for row in self.rows(queries.PAIRS)]
 
+    def drawn(self) -> dict[str, int]:
+        """Tickets drawn by the coin, and those of them that both llms answered."""
+        return dict(self.rows(queries.DRAWN)[0])
+
     def corrections(self) -> list[dict[str, Any]]:
         return [
             {"source": r["source"], "n": r["n"], "changed": figure(metrics.proportion(r["changed"], r["n"]))}

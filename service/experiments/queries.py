@@ -114,6 +114,15 @@ PAIRS = f"""
     WHERE a.reason {_COMPARABLE} AND b.reason {_COMPARABLE} AND v.source = ANY(:exhaustive) AND {_IN_WINDOW}
     GROUP BY 1, 2, 3 ORDER BY 1, count(*) DESC"""
 
+# What the coin asked both llms about, and how often both could answer. A rule decides about tickets without a text.
+DRAWN = f"""
+    SELECT count(*) AS drawn, count(*) FILTER (
+        WHERE (SELECT count(DISTINCT l.name) FROM predictions p JOIN llm_versions l ON l.id = p.llm_version_id
+               WHERE p.ticket_id = t.id AND p.run = t.run AND p.field = :field AND p.reason {_COMPARABLE}
+                 AND l.name IN (:a, :b)) = 2) AS answered_by_both
+    {_TRIAGES} WHERE t.shadow AND d.decided_by <> 'rule'
+      AND (CAST(:experiment AS text) IS NOT NULL OR t.experiment IS NULL)"""
+
 CORRECTIONS = f"""
     SELECT v.source, count(*) AS n, count(*) FILTER (WHERE v.label IS DISTINCT FROM d.label) AS changed
     {_TRIAGES} JOIN {_VERDICTS} ON {_OF_THE_TEXT}

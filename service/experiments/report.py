@@ -54,6 +54,7 @@ def build(session: Session, experiment: Experiment, window: Window) -> dict[str,
         **_compared(figures, experiment),
         "llms": figures.llms(),
         "cascade": figures.cascade(),
+        "drawn": figures.drawn() if experiment.mode == "shadow" and experiment.b else None,
         "corrections": figures.corrections(),
         "sources": {"accuracy": list(EXHAUSTIVE), "counted_only": WHY_NOT_ACCURACY},
     }

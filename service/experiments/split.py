@@ -9,6 +9,7 @@ from models.metrics import Z95, Interval
 from service.experiments.stats import ALPHA, COULD, DIFFERENCE, Z80, Verdict, Word, p_text, rounded, tickets, to_see
 
 MIN_UNITS = 30  # below, the normal distribution describes a share over requesters badly
+MIN_SERVED = 0.9  # with fewer, an arm's accuracy is mostly that of the policy
 SUSPICIOUS = 0.001  # of a thousand sound splits one looks this uneven; a result on top of a leak is worth nothing
 NOBODY = Sums()
 TYPICAL = 0.9, 20  # until verdicts say otherwise: the accuracy expected, and as how many verdicts
@@ -17,19 +18,23 @@ RULE = (
     "A or B is better where a two-sided z test on the accuracy of what each arm decided gives p < 0.05, the counts "
     f"divided by the design effect of several tickets from one requester, with at least {MIN_UNITS} judged requesters "
     f"in each arm. Otherwise there is no evidence once {COULD}, and until then there are not enough verdicts. Halves "
-    f"more uneven than one sound split in a thousand call nobody better. One look: a test repeated until it passes "
-    "proves nothing."
+    f"more uneven than one sound split in a thousand, or an arm that decided less than {MIN_SERVED:.0%} of its tickets, "
+    "call nobody better. One look: a test repeated until it passes proves nothing."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Whether the halves are as even as a fair coin makes them: requesters in each, exact two-sided binomial p."""
+    """Whether the halves are as even as a fair coin makes them: requesters in each, exact two-sided binomial p.
+
+    `unserved` says which arm decided too few of its own tickets to be judged by them; None is none.
+    """
 
     units_a: int
     units_b: int
     p_value: float
     suspicious: bool
+    unserved: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +49,20 @@ class Split:
     verdict: Verdict
 
 
-def balance(units_a: int, units_b: int) -> Balance:
+def balance(units_a: int, units_b: int, unserved: str | None = None) -> Balance:
     """The binomial test of one half is McNemar's."""
     p_value = metrics.mcnemar(units_a, units_b)
-    return Balance(units_a, units_b, p_value, p_value < SUSPICIOUS)
+    return Balance(units_a, units_b, p_value, p_value < SUSPICIOUS, unserved)
+
+
+def unserved(arm: str, served: int, decided: int) -> str | None:
+    """A sentence for an arm that did not decide most of its tickets: they were classified anew when it did not run."""
+    if served >= MIN_SERVED * decided:
+        return None
+    return (
+        f"Arm {arm.upper()} itself decided only {served:,} of the {decided:,} tickets assigned to it; of the others, "
+        "classified anew after its end or while its llms were away, the policy did. No arm is called better."
+    )
 
 
 def compare(a: Sums, b: Sums, halves: Balance) -> Split:
@@ -65,6 +80,8 @@ def verdict(a: Sums, b: Sums, halves: Balance) -> Verdict:
     few = sum(max(0, MIN_UNITS - one.clusters) for one in (a, b))
     if halves.suspicious:
         return Verdict(Word.NO_EVIDENCE, _uneven(halves), rule=RULE)
+    if halves.unserved:
+        return Verdict(Word.NO_EVIDENCE, halves.unserved, rule=RULE)
     if few and more <= few:
         return Verdict(Word.NOT_ENOUGH, f"{counts}. {_few(a, b)}", few, RULE)
     if not few and p_value is not None and p_value < ALPHA:

@@ -1,6 +1,6 @@
 """The report page: which llm does it better, the verdict first; and the same to keep as HTML, JSON or CSV."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -11,7 +11,7 @@ from models import taxonomy
 from models.db import transaction
 from models.moment import moment
 from models.taxonomy import Taxonomy
-from service.experiments import assignment, report
+from service.experiments import kept, report
 from service.experiments.spreadsheet import as_csv
 from service.pages import document
 from service.pages.form import read_time
@@ -26,9 +26,8 @@ def read(
     request: Request, caller: ReportReader, since: Time = None, until: Time = None, experiment: str = ""
 ) -> tuple[dict[str, Any], Taxonomy]:
     """The report asked for and today's vocabulary; without a name, of the experiment that runs now."""
-    config = request.app.state.loaded.config
-    found = assignment.named(config, experiment) if experiment else assignment.running(config, datetime.now(UTC))
     with transaction(request.app.state.engine) as session:
+        found = kept.asked_for(session, request.app.state.loaded.config, experiment)
         return report.build(session, found, report.Window(since, until)), taxonomy.active(session)[1]
 
 
@@ -41,7 +40,8 @@ def show_report(
 ) -> Response:
     asked = {"experiment": experiment, "since": _text(since), "until": _text(until)}
     given = {name: value for name, value in asked.items() if value}
-    names = [one.name for one in assignment.experiments(request.app.state.loaded.config)]
+    with transaction(request.app.state.engine) as session:
+        names = [one.name for one in kept.experiments(session, request.app.state.loaded.config)]
     return page(request, "report.html", given=given, experiments=names, **document.shown(*found))
 
 

@@ -6,9 +6,10 @@ import pytest
 import yaml
 from serving import serving
 
-from models.errors import ConfigError, NotFound
+from models.db import transaction
+from models.errors import ConfigError
 from service.config import Config, ExperimentConfig, read_config
-from service.experiments import assignment
+from service.experiments import assignment, kept
 
 EXPECTED = "b"  # of ana@example.com in m-or-k: its hash begins with f9
 BASE = {
@@ -51,7 +52,7 @@ def test_each_runs_in_its_window_and_the_implied_one_between_them():
 
 
 def test_halves_are_stable_and_near_equal_and_differ_between_experiments():
-    one, other = (assignment.named(config(ONE | {"name": name, "mode": "split"}), name) for name in ("one", "other"))
+    one, other = (assignment.drawn(config(ONE | {"name": name, "mode": "split"}), name) for name in ("one", "other"))
     units = [f"unit {n}" for n in range(2000)]
     arms = [one.arm(unit) for unit in units]
     assert arms == [one.arm(unit) for unit in units]
@@ -61,7 +62,7 @@ def test_halves_are_stable_and_near_equal_and_differ_between_experiments():
 
 
 def test_the_arm_is_the_first_bit_of_a_documented_hash():
-    found = assignment.named(config(ONE | {"mode": "split"}), "m-or-k")
+    found = assignment.drawn(config(ONE | {"mode": "split"}), "m-or-k")
     # printf 'm-or-k\nana@example.com' | sha256sum
     assert found.arm("ana@example.com") == EXPECTED
 
@@ -70,11 +71,6 @@ def test_what_is_assigned_is_the_requester_else_the_ticket():
     assert assignment.unit("ana", "7", "id") == "ana"
     assert assignment.unit(None, "7", "id") == assignment.unit("", "7", "id") == "7"
     assert assignment.unit(None, None, "id") == "id"
-
-
-def test_an_unknown_name_is_not_found():
-    with pytest.raises(NotFound, match="no experiment 'x'"):
-        assignment.named(config(ONE), "x")
 
 
 @pytest.mark.parametrize(
@@ -136,3 +132,38 @@ def test_an_experiment_about_an_unknown_field_is_refused():
     with pytest.raises(ConfigError, match="'mood', which the taxonomy does not have: category, intent"):
         assignment.require_fields(config(ONE | {"field": "mood"}), ["category", "intent"])
     assignment.require_fields(config(ONE), ["category"])
+
+
+def took_part(sql, name):
+    sql(
+        "INSERT INTO tickets (id, source, subject, body, raw, content_sha256, shadow, shadow_rate, experiment) "
+        "VALUES (gen_random_uuid(), 'api', '', '', '', '', false, 0, %s)",
+        name,
+    )
+
+
+def test_a_name_keeps_its_meaning_once_tickets_took_part(database, sql):
+    other = ONE | {"b": {"primary": "l"}}
+    with transaction(database) as session:
+        kept.keep(session, config(ONE))
+    with transaction(database) as session:
+        kept.keep(session, config(other))
+    assert sql("SELECT name, definition #>> '{b,primary}' FROM experiments") == [("m-or-k", "l")]
+    took_part(sql, "m-or-k")
+    with pytest.raises(ConfigError, match="m-or-k has tickets and compared something else"), transaction(database) as s:
+        kept.keep(s, config(ONE))
+    with transaction(database) as session:
+        kept.keep(session, config(other | {"until": "2026-01-01T00:00:00Z"}))
+        kept.keep(session, config())
+    assert sql("SELECT name, definition #>> '{b,primary}' FROM experiments") == [("m-or-k", "l")]
+
+
+def test_a_report_outlives_the_lines_of_its_experiment(client, database, sql):
+    assert client.get("/v1/experiments/m-or-k/report").status_code == 404
+    with transaction(database) as session:
+        kept.keep(session, config(ONE))
+    took_part(sql, "m-or-k")
+    found = client.get("/v1/experiments/m-or-k/report").json()
+    assert (found["experiment"]["b"], found["tickets"]["received"]) == ("k", 1)
+    listed = client.get("/v1/experiments").json()["items"]
+    assert [(one["name"], one["running"]) for one in listed] == [("primary-or-fallback", True), ("m-or-k", False)]

@@ -103,7 +103,9 @@ def test_without_a_fallback_nothing_is_compared(write, build):
 def test_a_split_over_nothing(build):
     found = build(SPLIT)
     assert (found["arms"], found["split"], found["pair"]) == ({}, [], [])
-    assert found["balance"] == {"units_a": 0, "units_b": 0, "p_value": 1.0, "suspicious": False}
+    assert found["balance"] == {
+        "units_a": 0, "units_b": 0, "p_value": 1.0, "suspicious": False, "unserved": None,
+    }  # fmt: skip
     assert concluded(found)[0] == "not enough verdicts: about 3,100 more"
 
 
@@ -153,3 +155,34 @@ def test_a_ticket_counts_for_the_arm_it_was_assigned_to(write, build):
     arms = build(SPLIT)["arms"]
     assert [arms[name]["served_as_assigned"] for name in "ab"] == [0, 1]
     assert [arms[name]["accuracy"][0]["n"] for name in "ab"] == [1, 1]
+
+
+def test_an_arm_that_decided_few_of_its_tickets_is_not_judged(write, build):
+    """As after an experiment's end, when its tickets are classified anew: then the policy decides, for both arms."""
+    for number in range(40):
+        tickets = write.served("a", True, f"a {number}"), write.served("b", number % 2 == 0, f"b {number}")
+        if number >= 4:
+            write.sql("UPDATE triages SET served_arm = NULL WHERE ticket_id = ANY(%s)", list(tickets))
+    found = build(SPLIT)
+    assert concluded(found)[0] == "no evidence"
+    assert concluded(found)[1].startswith("Arm A itself decided only 4 of the 40 tickets assigned to it")
+    write.sql("UPDATE triages SET served_arm = t.arm FROM tickets t WHERE t.id = ticket_id")
+    assert concluded(build(SPLIT))[0] == "A better"
+
+
+def test_what_the_coin_drew_and_one_llm_did_not_answer_is_told(write, build):
+    write.judged("refunds", "refunds", "refunds")
+    alone = write.ticket()
+    write.prediction(alone, "primary", "refunds")
+    write.triage(alone, "refunds")
+    needed = write.ticket()
+    write.prediction(needed, "primary", "refunds")
+    write.prediction(needed, "fallback", "refunds", "escalated")
+    write.triage(needed, "refunds")
+    empty = write.ticket()
+    write.triage(empty, None, decided_by="rule", confidence=None, llms=[])
+    undrawn = write.ticket(shadow=False)
+    write.prediction(undrawn, "primary", "refunds")
+    write.triage(undrawn, "refunds")
+    assert build()["drawn"] == {"drawn": 3, "answered_by_both": 1}
+    assert build(SPLIT)["drawn"] is None

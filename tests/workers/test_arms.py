@@ -57,7 +57,7 @@ def test_a_requester_stays_in_one_arm_and_the_arm_serves(split, drain, sql):
     rows = sql("""SELECT t.requester, t.experiment, t.arm, d.served_arm, d.llms FROM tickets t
                   JOIN triages d ON d.ticket_id = t.id""")
     assert len(rows) == 2 * len(PEOPLE)
-    experiment = assignment.named(drain.config, "split-1")
+    experiment = assignment.drawn(drain.config, "split-1")
     for who, name, arm, served, llms in rows:
         assert (name, arm, served) == ("split-1", experiment.arm(who), arm)
         assert llms == (["primary"] if arm == "a" else ["fallback"])
