@@ -147,8 +147,8 @@ class Import:
             self.outcomes.update((ticket["status"], action) for action in now or [""])
 
     def result(self) -> dict[str, Any]:
-        found = {"tickets": len(self.ids), "known": self.known}
-        found |= {"bad": _by_line(self.bad), "bad_verdicts": _by_line(self.refused)}
+        bad = {"bad": _by_line(self.bad), "bad_verdicts": _by_line(self.refused)}
+        found = {"tickets": len(self.ids), "known": self.known, **bad}
         outcomes = [{"status": s, "action": a or None, "n": n} for (s, a), n in sorted(self.outcomes.items())]
         return found | ({"outcomes": outcomes} if outcomes else {})
 
@@ -158,7 +158,9 @@ def _by_line(found: list[Bad]) -> list[dict[str, Any]]:
 
 
 def _show(result: dict[str, Any]) -> None:
-    typer.echo(f"Triage has {counted(result['tickets'], 'ticket')} of this file; {result['known']:,} were there already.")
+    typer.echo(
+        f"Triage has {counted(result['tickets'], 'ticket')} of this file; {result['known']:,} were there already."
+    )
     for row in result.get("outcomes", []):
         typer.echo(f"{row['status']}{', ' + row['action'] if row['action'] else ''}: {row['n']:,}")
     _show_bad(result["bad"], "row", "Mend the file")

@@ -54,6 +54,7 @@ def classify(
     llm: Annotated[
         str | None, typer.Option(help="Ask only this llm, not the cascade: a name of triage.yaml, or KIND:VALUE")
     ] = None,
+    labels: Annotated[Path | None, typer.Option("--taxonomy", help="The labels [default: that of triage.yaml]")] = None,
     out: Annotated[Path | None, typer.Option(help="A .jsonl or .csv file; without it standard output")] = None,
 ) -> None:
     """Classifies a file of tickets, without a database."""
@@ -65,8 +66,9 @@ def classify(
         raise ConfigError(f"--out must end in {' or '.join(ticketfile.FORMS)}.")
     if out is not None and out.exists():
         raise ConfigError(f"{out} exists already: choose another name.")
+    vocabulary = taxonomy.load(labels or loaded.taxonomy_path)
     tickets = list(ticketfile.read(file))
-    ticketfile.write(_classified(loaded, policy, tickets, flat=form == ".csv"), out, form)
+    ticketfile.write(_classified(loaded, policy, vocabulary, tickets, flat=form == ".csv"), out, form)
 
 
 def _policy(loaded: Loaded, llm: str | None) -> PolicyConfig:
@@ -77,11 +79,10 @@ def _policy(loaded: Loaded, llm: str | None) -> PolicyConfig:
 
 
 def _classified(
-    loaded: Loaded, policy: PolicyConfig, tickets: list[dict[str, Any]], *, flat: bool
+    loaded: Loaded, policy: PolicyConfig, vocabulary: taxonomy.Taxonomy, tickets: list[dict[str, Any]], *, flat: bool
 ) -> Iterator[dict[str, Any]]:
     from workers.llms import Llms  # only this command needs engines
 
-    vocabulary = taxonomy.load(loaded.taxonomy_path)
     with tempfile.TemporaryDirectory(prefix="triage-llm-") as sockets:
         llms = Llms(loaded, policy.llms, Path(sockets))
         try:

@@ -86,6 +86,13 @@ def test_wrong_names(classify, triage):
     assert "nowhere" in triage("classify", "nowhere").err
 
 
+def test_other_labels_for_one_call(classify, tmp_path):
+    (tmp_path / "two.yaml").write_text("fields: {category: {labels: [{id: top_up}, {id: cash_and_atm}]}}")
+    ran = classify(lines(TICKETS[:1]), "--taxonomy", "two.yaml")
+    assert json.loads(ran.out)["triage"]["category"]["label"] in ("top_up", "cash_and_atm")
+    assert "nowhere.yaml cannot be read" in classify(lines(TICKETS), "--taxonomy", "nowhere.yaml").err
+
+
 def test_an_empty_file_is_an_empty_answer(classify):
     assert classify("").out == ""
 

@@ -11,6 +11,8 @@ ROWS = [
     {"body": "nobody has labelled this"},
 ]
 
+DRAGONS = "fields: {category: {labels: [{id: refunds}, {id: dragons}]}}"
+
 
 def written(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -45,12 +47,21 @@ def test_lint_names_what_to_do_and_fails_for_a_label_without_a_code(triage, tmp_
     fine = triage("taxonomy", "lint")
     assert fine.code == 0
     assert "fewer than 3 examples" in fine.out
-    (tmp_path / "other.yaml").write_text("fields: {category: {labels: [{id: refunds}, {id: dragons}]}}")
-    ran = triage("taxonomy", "lint", "other.yaml", "--json")
-    assert ran.code == 1
-    found = json.loads(ran.out)
-    assert found[0]["what"] == "the llm primary has no code for dragons"
-    assert found[0]["level"] == "error"
+    (tmp_path / "taxonomy.yaml").write_text(DRAGONS)
+    for file in ([], ["taxonomy.yaml"], [tmp_path / "taxonomy.yaml"]):
+        ran = triage("taxonomy", "lint", *file, "--json")
+        assert ran.code == 1
+        found = json.loads(ran.out)
+        assert found[0]["what"] == "the llm primary has no code for dragons"
+        assert found[0]["level"] == "error"
+
+
+def test_no_llm_has_to_know_the_labels_of_a_draft(triage, tmp_path):
+    triage("init")
+    (tmp_path / "draft.yaml").write_text(DRAGONS)
+    ran = triage("taxonomy", "lint", "draft.yaml", "--json")
+    assert ran.code == 0
+    assert {one["level"] for one in json.loads(ran.out)} == {"warning"}
 
 
 def test_show_is_what_is_stored(stored):
