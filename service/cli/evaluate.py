@@ -49,6 +49,8 @@ def evaluate(
     inputs = {name: path for name, path in given.items() if path is not None}
     _refuse_places([json, html], inputs.values())
     targets = _targets(target)
+    if policy and train and llm_names.TRAINED in (llm or []):
+        _refuse_two_of_a_name()
     with tempfile.TemporaryDirectory(prefix="triage-linear-") as place:
         learn = partial(_learned, Path(place) / "linear", vocabulary, train) if train else None
         loaded = llm_names.load(settings.settings(), llm or [], learn)
@@ -57,6 +59,14 @@ def evaluate(
         found = _found(loaded, inputs, _arms(loaded, llm or [], policy=policy), targets, seed)
     evaluated.show(found)
     _write(found, json, html)
+
+
+def _refuse_two_of_a_name() -> None:
+    if llm_names.TRAINED in settings.load().config.policy.llms:
+        raise ConfigError(
+            "With --train, linear is what learns now, and the policy asks the linear of triage.yaml: "
+            "evaluate --policy by itself."
+        )
 
 
 def _learned(place: Path, vocabulary: Path | None, train: Path) -> Path:

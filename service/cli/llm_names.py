@@ -15,7 +15,7 @@ KINDS: dict[str, Callable[[Config | None, str], tuple[EngineConfig, LlmConfig]]]
 def load(found: Settings, names: Collection[str], train: Callable[[], Path] | None = None) -> Loaded:
     """triage.yaml with the llms of these names; without names of its own it need not be there.
 
-    `train` makes the folder of the llm `linear`, where triage.yaml has none of that name.
+    `train` makes the folder of the llm `linear`, also where triage.yaml has one of that name.
     """
     there = (
         found.config.is_file()
@@ -25,9 +25,9 @@ def load(found: Settings, names: Collection[str], train: Callable[[], Path] | No
     config = read_config(found.config) if there else None
     llms = dict(config.llms) if config else {}
     engines = dict(config.engines) if config else {}
-    for name in names:
-        if name not in llms:
-            form = f"linear:{train()}" if train and name == TRAINED else name
+    for name in dict.fromkeys(names):
+        form = f"linear:{train()}" if train and name == TRAINED else name
+        if form not in llms:
             engine, llm = _made(config, form)
             engines[llm.engine] = engines.get(llm.engine, engine)
             llms[name] = llm

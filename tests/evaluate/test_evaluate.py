@@ -118,6 +118,23 @@ def test_a_linear_llm_learns_first(triage, folder):
     assert (one["calibration"]["state"], one["calibration"]["n"]) == ("calibrated", 160)
 
 
+def test_with_train_linear_learns_whatever_triage_yaml_calls_linear(triage, folder):
+    (folder / "taxonomy.yaml").write_text("fields: {category: {labels: [{id: transfers}, {id: card_payments}]}}")
+    (folder / "triage.yaml").write_text(
+        "engines: {cpu: {kind: linear}}\nllms: {linear: {engine: cpu, model: nowhere}}\npolicy: {primary: linear}\n"
+    )
+    two = [t for t in SHIPPED if t["label"]["category"] in ("transfers", "card_payments")]
+    write(folder / "train.jsonl", two[:60])
+    write(folder / "test.jsonl", two[160:165])
+    given = ["--test", "test.jsonl", "--llm", "linear", "--llm", "linear", "--train", "train.jsonl"]
+    ran = triage("evaluate", *given, "--json", "o.json")
+    assert ran.code == 0, ran.err
+    assert [one["n"] for one in json.loads((folder / "o.json").read_text())["results"]] == [5]
+    ran = triage("evaluate", *given, "--policy")
+    assert ran.code == 1
+    assert "the policy asks the linear of triage.yaml: evaluate --policy by itself." in ran.err
+
+
 def test_a_linear_llm_learns_the_labels_of_triage_yaml(triage, folder):
     (folder / "taxonomy.yaml").write_text("fields: {category: {labels: [{id: transfers}, {id: card_payments}]}}")
     two = [t for t in SHIPPED if t["label"]["category"] in ("transfers", "card_payments")]
