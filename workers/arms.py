@@ -2,16 +2,12 @@
 
 from dataclasses import dataclass
 
-import structlog
-
 from models.taxonomy import Taxonomy
 from service.config import Config
 from service.experiments import assignment
 from workers.claim import Claimed
 from workers.classify import SILENT, FieldOutcome, classify
 from workers.llms import Llms
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +28,5 @@ def serve(llms: Llms, config: Config, taxonomy: Taxonomy, ticket: Claimed) -> Se
         return Served(classify(config.policy, *given))
     try:
         return Served(classify(arm, *given), ticket.arm)
-    except SILENT as error:
-        log.warning("arm.silent", experiment=experiment.name, arm=ticket.arm, kind=type(error).__name__)
+    except SILENT:
         return Served(classify(config.policy, *given, reason="failure"))

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import structlog
-
 from models.errors import ConfigError, EngineError
 from models.llm.answer import Answer
 from models.llm.policy import Temperatures
@@ -14,7 +12,6 @@ from service.config import Arm, PolicyConfig
 from workers.cascade import EMPTY, Decision, decide, escalates, stand_in
 from workers.llms import Llms, Opinion
 
-log = structlog.get_logger()
 SILENT = (EngineError, ConfigError)
 """What an llm raises that cannot answer, for a reason that another llm need not share."""
 
@@ -125,12 +122,18 @@ class _Question:
 
     def _ask(self, llm: str) -> Opinion:
         self.asked.add(llm)
-        return self.llms.all[llm].ask(self.text, self.name, self.labels)
+        asked = self.llms.all[llm]
+        try:
+            opinion = asked.ask(self.text, self.name, self.labels)
+        except SILENT as error:
+            asked.silent(error)
+            raise
+        asked.silent(None)
+        return opinion
 
     def _try(self, llm: str) -> Opinion | None:
         """The opinion of an llm whose silence must not cost the ticket."""
         try:
             return self._ask(llm)
-        except SILENT as error:
-            log.warning("llm.silent", llm=llm, kind=type(error).__name__)
+        except SILENT:
             return None

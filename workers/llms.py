@@ -1,6 +1,7 @@
 """The llms of this worker: their engines, their cards, whether each is loaded, and their rows. Called by `classify`."""
 
 import dataclasses
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,6 +60,16 @@ class Llm:
     card: Card | None = None
     error: str | None = "not loaded yet"
     retry: Retry = field(default_factory=Retry)
+    silence: str | None = None
+    telling: threading.Lock = field(default_factory=threading.Lock)
+
+    def silent(self, error: TriageError | None) -> None:
+        """Logs that the llm does not answer, and that it does again; once for each change, not for each ticket."""
+        why = None if error is None else error.message
+        with self.telling:
+            changed, self.silence = why != self.silence, why
+        if changed:
+            log.warning("llm.silent", llm=self.name, error=why) if why else log.info("llm.answers_again", llm=self.name)
 
     def ask(self, text: str, name: str, labels: TaxonomyField) -> Opinion:
         """Scores a prepared text; raises EngineDown while not loaded, and what the engine raises."""

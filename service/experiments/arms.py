@@ -24,10 +24,11 @@ class Halves:
         self.judged: dict[str, dict[str, Sums]] = {}
         for row in figures.rows(queries.ARM_ACCURACY):
             self.judged.setdefault(row["source"], {})[row["arm"]] = _sums(row)
-        told = [
-            split.unserved(arm, row["served_as_assigned"], row["decided"]) for arm, row in sorted(self.rows.items())
-        ]
-        self.balance = split.balance(self._units("a"), self._units("b"), next(filter(None, told), None))
+        self.balance = split.balance(self._units("a"), self._units("b"), self._unserved())
+
+    def _unserved(self) -> str | None:
+        told = (split.unserved(name, row["served_as_assigned"], row["decided"]) for name, row in self.rows.items())
+        return next(filter(None, told), None)
 
     def _units(self, arm: str) -> int:
         return self.rows[arm]["units"] if arm in self.rows else 0

@@ -140,7 +140,7 @@ ARMS = f"""
            count(*) FILTER (WHERE d.action = 'review') AS review,
            {_quantiles("time_to_label_ms", alias="d")}
     FROM tickets t LEFT JOIN triages d ON d.ticket_id = t.id AND d.run = t.run AND d.field = :field
-    WHERE t.arm IS NOT NULL AND {_IN_WINDOW} GROUP BY 1"""
+    WHERE t.arm IS NOT NULL AND {_IN_WINDOW} GROUP BY 1 ORDER BY 1"""
 
 ARM_ACCURACY = f"""
     SELECT source, arm, count(*) AS clusters, sum(n)::bigint AS n, sum(s)::bigint AS successes,

@@ -18,8 +18,8 @@ RULE = (
     "A or B is better where a two-sided z test on the accuracy of what each arm decided gives p < 0.05, the counts "
     f"divided by the design effect of several tickets from one requester, with at least {MIN_UNITS} judged requesters "
     f"in each arm. Otherwise there is no evidence once {COULD}, and until then there are not enough verdicts. Halves "
-    f"more uneven than one sound split in a thousand, or an arm that decided less than {MIN_SERVED:.0%} of its tickets, "
-    "call nobody better. One look: a test repeated until it passes proves nothing."
+    f"more uneven than one sound split in a thousand, or an arm that decided less than {MIN_SERVED:.0%} of its "
+    "tickets, call nobody better. One look: a test repeated until it passes proves nothing."
 )
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from serving import serving, with_policy
+from structlog.testing import capture_logs
 
 from models.errors import EngineDown
 from service.config import ExperimentConfig
@@ -136,3 +137,20 @@ def test_two_llms_that_are_away_cost_no_attempt(client, drain, sql, monkeypatch)
     monkeypatch.setattr(Llm, "ask", lambda llm, *given: (_ for _ in ()).throw(EngineDown(f"{llm.name} is away")))
     drain.run()
     assert sql("SELECT status, attempts, last_error FROM tickets") == [("queued", 0, "primary is away")]
+
+
+def test_a_silent_llm_is_a_line_of_the_log_for_each_change_not_for_each_ticket(client, drain, sql, away, monkeypatch):
+    def run(*bodies):
+        client.post("/v1/tickets/batch", json={"tickets": [{"body": body} for body in bodies]})
+        with capture_logs() as said:
+            drain.run()
+        return [(line["event"], line["llm"], line.get("error")) for line in said if line["event"].startswith("llm.")]
+
+    before = Llm.ask
+    for llm in drain.llms.all.values():
+        llm.silent(None)  # whatever an earlier test has left
+    away("fallback")
+    assert run(*(f"I want a refund {n}" for n in range(9))) == [("llm.silent", "fallback", "away")]
+    assert run("my top up failed") == []
+    monkeypatch.setattr(Llm, "ask", before)
+    assert run("my top up failed", "how long does a transfer take") == [("llm.answers_again", "fallback", None)]
