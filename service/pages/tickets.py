@@ -30,6 +30,9 @@ TIMELY = text("""
     SELECT v.id FROM verdicts v JOIN tickets t ON t.id = v.ticket_id AND t.content_sha256 = v.content_sha256
     WHERE t.id = :ticket_id""")
 
+# A new run and a failed ticket that was put back have a time that counts from there.
+AGAIN = text("SELECT queued_at > received_at FROM tickets WHERE id = :ticket_id")
+
 
 @router.get("")
 def list_tickets(request: Request, caller: TicketReader) -> Response:
@@ -67,7 +70,8 @@ def show_ticket(request: Request, caller: TicketReader, ticket_id: UUID) -> Resp
     with transaction(request.app.state.engine) as session:
         vocabulary = taxonomy.active(session)[1]
         timely = set(session.scalars(TIMELY, {"ticket_id": ticket_id}))
-    shown: dict[str, Any] = {"vocabulary": vocabulary, "titles": _titles(vocabulary), "timely": timely}
+        again = session.scalar(AGAIN, {"ticket_id": ticket_id})
+    shown: dict[str, Any] = {"vocabulary": vocabulary, "titles": _titles(vocabulary), "timely": timely, "again": again}
     return page(request, "ticket.html", ticket=ticket, prompts=_prompts(ticket), **shown)
 
 

@@ -159,14 +159,19 @@ def buttons(html):
 def test_a_done_ticket_can_be_classified_anew(browser, site):
     ticket = site.classify(body="my top up failed")
     path = f"/tickets/{ticket['id']}"
-    assert buttons(browser.get(path).text) == ["Classify anew", "Right", "Correct it"]
+    html = browser.get(path).text
+    assert buttons(html) == ["Classify anew", "Right", "Correct it"]
+    assert "after it came in" in html
     assert browser.post(f"{path}/reclassify").headers["location"] == path
     assert "data-look-again" in browser.get(path).text
     assert buttons(browser.get(path).text) == []
     assert site.sql("SELECT status, run FROM tickets WHERE id = %s", ticket["id"]) == [("queued", 2)]
     site.drain.run()
-    rows = LexborHTMLParser(browser.get(path).text).css("section[aria-labelledby=said] tbody tr")
+    html = browser.get(path).text
+    rows = LexborHTMLParser(html).css("section[aria-labelledby=said] tbody tr")
     assert [row.css("td")[0].text() for row in rows] == ["2", "2", "1", "1"]
+    assert "after it was queued again" in html
+    assert "after it came in" not in html
 
 
 def test_a_failed_ticket_can_be_tried_again(browser, site):
@@ -180,6 +185,7 @@ def test_a_failed_ticket_can_be_tried_again(browser, site):
     found = site.sql("SELECT status, run, attempts, last_error FROM tickets WHERE id = %s", ticket["id"])
     assert found == [("queued", 1, 0, None)]
     site.drain.run()
+    assert "after it was queued again" in browser.get(path).text
     assert browser.post("/tickets/01a1feef-60f3-7010-b789-e50222ae6516/requeue").status_code == 404
 
 
