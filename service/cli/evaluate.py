@@ -16,6 +16,7 @@ from models.whole import whole
 from service import settings
 from service.cli import evaluated, labelled, llm_names
 from service.cli import train as train_linear
+from service.cli.common import counted
 from service.config import Arm
 from service.logs import configure
 from service.settings import Loaded
@@ -118,7 +119,7 @@ def _beside(fields: set[str]) -> list[str]:
 
 def _overlapping(overlaps: dict[str, list[str]]) -> list[str]:
     return [
-        f"{len(names)} test tickets stand in --{name} too, so the figures flatter: "
+        f"--{name} holds {counted(len(names), 'test ticket')} too, so the figures flatter: "
         f"{', '.join(names[:NAMES_SHOWN])}{', ...' if len(names) > NAMES_SHOWN else ''}."
         for name, names in overlaps.items()
         if names
@@ -127,7 +128,7 @@ def _overlapping(overlaps: dict[str, list[str]]) -> list[str]:
 
 def _unanswered(results: list[dict[str, Any]]) -> list[str]:
     return [
-        f"{one['llm']}, field {one['field']}: {n} tickets have no answer and count nowhere ({why})."
+        f"{one['llm']}, field {one['field']}: {counted(n, 'ticket')} without an answer, counted nowhere ({why})."
         for one in results
         for why, n in one["unanswered"].items()
         if n

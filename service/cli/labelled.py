@@ -10,6 +10,7 @@ from models.errors import InvalidRequest
 from models.llm.text import prepare
 from models.taxonomy import OTHER, Taxonomy, meant
 from service.cli import ticketfile
+from service.cli.common import counted
 
 OUTSIDE = frozenset({OTHER, "oos"})
 """Labels that mean "none of these"; they need not stand in the taxonomy."""
@@ -43,7 +44,9 @@ def read(path: Path, taxonomy: Taxonomy) -> tuple[list[Labelled], set[str]]:
     if unknown:
         raise InvalidRequest(_unknown(path, unknown))
     if bare:
-        raise InvalidRequest(f"{path.name}: {len(bare)} tickets have no label, the first on line {bare[0]}.")
+        raise InvalidRequest(
+            f"{path.name}: {counted(len(bare), 'ticket')} without a label, the first on line {bare[0]}."
+        )
     return rows, beside
 
 
@@ -87,6 +90,6 @@ def _id(taxonomy: Taxonomy, name: str, label: str) -> str | None:
 
 
 def _unknown(path: Path, unknown: Counter[str]) -> str:
-    shown = ", ".join(f"{name} ({n} rows)" for name, n in unknown.most_common(NAMED))
+    shown = ", ".join(f"{name} ({counted(n, 'row')})" for name, n in unknown.most_common(NAMED))
     more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
     return f"{path.name} has labels that are not in the taxonomy: {shown}{more}. Mend the file or the taxonomy."

@@ -17,7 +17,7 @@ from models.errors import ConfigError
 from service import settings
 from service.cli import answers, llm_names, ticketfile
 from service.cli.answers import Shown
-from service.cli.common import notes, say
+from service.cli.common import counted, notes, say
 from service.config import PolicyConfig
 from service.logs import configure
 from service.settings import DEMO_LLMS, Loaded
@@ -132,4 +132,4 @@ def _shown(fields: dict[str, Any]) -> Shown:
 
 def _say_rate(n: int, seconds: float) -> None:
     if n:
-        say(f"{n:,} tickets in {seconds:.1f} s: {n / seconds:,.0f} a second.")
+        say(f"{counted(n, 'ticket')} in {seconds:.1f} s: {n / seconds:,.0f} a second.")

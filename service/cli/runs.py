@@ -17,7 +17,7 @@ from models.db import make_engine
 from models.errors import NotFound
 from models.moment import moment
 from service import settings
-from service.cli.common import DataDir, Json, database_url, notes, print_json, redis_url, say
+from service.cli.common import DataDir, Json, counted, database_url, notes, print_json, redis_url, say
 from service.logs import configure
 from service.pages.form import read_time
 from service.queue import Bell
@@ -30,7 +30,6 @@ LEFT = {
     "done": "done, not failed",
     BUSY: "changed by somebody else at this moment; run it again for these",
 }
-Text = Annotated[str | None, typer.Option()]
 
 
 @dataclass(frozen=True)
@@ -57,15 +56,17 @@ def _command(way: Way, verb: str) -> Callable[..., None]:
 
     def command(
         ticket: Annotated[UUID | None, typer.Argument(help="One ticket's id")] = None,
-        status: Text = None,
-        label: Text = None,
-        field: Text = None,
-        llm: Text = None,
-        source: Text = None,
-        external_id: Text = None,
-        min_confidence: Text = None,
-        max_confidence: Text = None,
-        action: Text = None,
+        status: Annotated[str | None, typer.Option(help="queued, working, done or failed")] = None,
+        label: Annotated[str | None, typer.Option(help="The label that was decided, by its id")] = None,
+        field: Annotated[
+            str | None, typer.Option(help="Whose decision is meant by the others [default: category]")
+        ] = None,
+        llm: Annotated[str | None, typer.Option(help="An llm that took part in the decision, by its name")] = None,
+        source: Annotated[str | None, typer.Option(help="Where the ticket came from, as in api or import")] = None,
+        external_id: Annotated[str | None, typer.Option(help="The id that its source gave the ticket")] = None,
+        min_confidence: Annotated[str | None, typer.Option(help="Decided with this confidence or more, 0 to 1")] = None,
+        max_confidence: Annotated[str | None, typer.Option(help="Decided with this confidence or less, 0 to 1")] = None,
+        action: Annotated[str | None, typer.Option(help="automate, suggest or review")] = None,
         since: Annotated[str | None, typer.Option(help="Received from this day or time (UTC) on")] = None,
         until: Annotated[str | None, typer.Option(help="Received before this day or time (UTC)")] = None,
         q: Annotated[str | None, typer.Option("--q", help="Words to search for")] = None,
@@ -126,7 +127,10 @@ def _queue(engine: Engine, wanted: Wanted) -> dict[str, Any]:
         _work(engine, wanted, total, sum(matching.values()))
     except BaseException:
         if total:
-            say(f"Stopped after {total[CHANGED]:,} tickets; the same with --queued-before {moment(began)} goes on.")
+            say(
+                f"Stopped after {counted(total[CHANGED], 'ticket')}; "
+                f"the same with --queued-before {moment(began)} goes on."
+            )
         raise
     return {"matched": total.total(), "queued": total.pop(CHANGED, 0), "left_alone": dict(total)}
 
@@ -150,7 +154,7 @@ def _show(result: dict[str, Any]) -> None:
     if not result["matched"]:
         typer.echo("No ticket matches.")
         return
-    typer.echo(f"Queued {result['queued']:,} of {result['matched']:,} tickets.")
+    typer.echo(f"Queued {result['queued']:,} of {counted(result['matched'], 'ticket')}.")
     for what, number in sorted(result["left_alone"].items()):
         typer.echo(f"Left alone: {number:,} {LEFT[what]}.")
 

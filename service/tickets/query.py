@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, Engine, Select, func, select, text, tuple_
 from sqlalchemy.orm import selectinload
 
@@ -12,6 +12,13 @@ from models.errors import NotFound
 from models.tables import SEARCHED, Prediction, Ticket, Triage
 from service.intake.reading import Whole
 from service.tickets.shapes import cursor, read_cursor, ticket_row, ticket_whole, triage
+
+
+def _worded(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must hold a word to search for, or be left out")
+    return text
+
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -35,7 +42,7 @@ class Filters(BaseModel):
     external_id: Whole | None = None
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
-    q: Whole | None = None
+    q: Annotated[Whole, AfterValidator(_worded)] | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 50
     cursor: Whole | None = None
 

@@ -8,9 +8,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 from redis import Redis
+from typer.main import get_command
 
 from models.db import conninfo
 from service.cli import runs as command
+from service.cli.commands import app
 from service.queue import QUEUE
 from workers.claim import claim
 
@@ -72,6 +74,21 @@ def test_reclassify_opens_one_run_for_each_that_is_not_on_its_way(stored, seed, 
     assert state() == sorted(rows, key=str)
 
 
+@pytest.mark.parametrize("name", ["reclassify", "requeue"])
+def test_every_option_has_a_help_text(name):
+    helps = {option.name: option.help for option in get_command(app).commands[name].params if option.name != "ticket"}
+    assert {"status", "label", "llm", "action"} < helps.keys()
+    assert [name for name, text in helps.items() if not text] == []
+
+
+def test_an_empty_search_is_not_every_ticket(stored, seed, state):
+    seed("done")
+    ran = stored("reclassify", "--q", "", "--yes")
+    assert ran.code == 2
+    assert "must hold a word to search for" in ran.err
+    assert state() == [("done", *AS_SEEDED, 1)]
+
+
 @pytest.mark.parametrize("worker", ["is down", "has done the first ones"])
 def test_interrupted_in_the_middle_it_goes_on_where_it_stopped(stored, seed, sql, monkeypatch, worker):
     seed("done", 3000)
@@ -117,7 +134,7 @@ def test_filters_are_those_of_the_list_and_what_was_said_stays(stored, client, d
     ran = stored(
         "reclassify", "--label", "refunds", "--min-confidence", "0.1", "--since", "2026-01-01", "--q", "refund"
     )
-    assert "Queued 1 of 1 tickets" in ran.out
+    assert "Queued 1 of 1 ticket." in ran.out
     assert sql("SELECT body FROM tickets WHERE run = 2") == [(bodies[0],)]
     drain.run()
     assert sql("SELECT run, newest FROM triages WHERE label = 'refunds' ORDER BY run") == [(1, False), (2, True)]

@@ -85,9 +85,9 @@ def test_a_label_may_be_given_by_its_title(train):
         ([*tickets(n=712), "{broken\n"], "t.jsonl, line 713: not valid JSON."),
         (
             [*tickets(), {"body": "x", "label": "loans"}],
-            "labels that are not in the taxonomy: category: 'loans' (1 rows)",
+            "labels that are not in the taxonomy: category: 'loans' (1 row)",
         ),
-        ([*tickets(), {"body": "x"}], "1 tickets have no label, the first on line 241"),
+        ([*tickets(), {"body": "x"}], "1 ticket without a label, the first on line 241"),
         ([{"body": f"card {n}", "label": "cards"} for n in range(9)], "All tickets have the same label"),
         (list(tickets(n=13)), "Each label needs at least 5 tickets, and these of field category have fewer"),
         ([row | {"created_at": "soon"} for row in tickets()], "t.jsonl, line 1: `created_at` must be a time like"),

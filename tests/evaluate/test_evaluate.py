@@ -96,14 +96,14 @@ def test_tickets_of_no_label_and_without_text(triage, folder):
     assert one["n_oos"] == others + 2
     assert one["n"] + one["unanswered"]["empty"] == 40 + 1 + 2  # `other` is a label here too, `oos` is none
     assert one["oos_auroc"] > 0.8
-    assert "no answer and count nowhere (empty)" in ran.err
+    assert "without an answer, counted nowhere (empty)" in ran.err
 
 
 def test_rows_that_were_trained_on_are_counted_and_named(triage, folder):
     write(folder / "train.jsonl", [{"body": f"  {SHIPPED[3]['body']}\n"}, {"body": "something else"}])
     found, ran = evaluated(triage, folder, "--llm", "primary", "--train", "train.jsonl")
     assert found["overlap"] == {"train": {"n": 1, "rows": [SHIPPED[3]["id"]]}}
-    assert f"1 test tickets stand in --train too, so the figures flatter: {SHIPPED[3]['id']}." in ran.err
+    assert f"--train holds 1 test ticket too, so the figures flatter: {SHIPPED[3]['id']}." in ran.err
 
 
 def test_a_linear_llm_learns_first(triage, folder):
@@ -212,8 +212,8 @@ def test_nothing_of_a_stranger_is_markup_in_the_page(triage, folder):
         ("", "has no tickets"),
         ('{"body": "a", "label": "refunds"}\n' * 712 + "{\n", "test.jsonl, line 713: not valid JSON."),
         ('{"body": "a", "label": "nonsense"}\n' * 3, "not in the taxonomy: category: 'nonsense' (3 rows)"),
-        ('{"body": "a", "label": {"category": "\\u001b[2J"}}\n', "category: '\\x1b[2J' (1 rows)"),
-        ('{"body": "a", "label": "refunds"}\n{"body": "a"}\n', "1 tickets have no label, the first on line 2"),
+        ('{"body": "a", "label": {"category": "\\u001b[2J"}}\n', "category: '\\x1b[2J' (1 row)"),
+        ('{"body": "a", "label": "refunds"}\n{"body": "a"}\n', "1 ticket without a label, the first on line 2"),
         ('{"body": "a", "label": 7}\n', "line 1: `label` must be"),
         ('{"body": "a", "label": "oos"}\n', "No ticket has a label of the taxonomy."),
         ('{"body": "", "label": "refunds"}\n', "No ticket with a label of field category got an answer."),

@@ -83,7 +83,18 @@ def test_pages_show_every_ticket_once_even_at_equal_times(client, sql):
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=501", "status=lost", "colour=red", "since=now", "cursor=abc", "source=%00", "cursor=%ff"],
+    [
+        "limit=0",
+        "limit=501",
+        "status=lost",
+        "colour=red",
+        "since=now",
+        "cursor=abc",
+        "source=%00",
+        "cursor=%ff",
+        "q=",
+        "q=%20",
+    ],
 )
 def test_wrong_filters_are_422(client, query):
     answer = client.get(f"/v1/tickets?{query}")
