@@ -12,6 +12,7 @@ import httpx
 import hypothesis
 import psycopg
 import pytest
+import structlog
 from pydantic import SecretStr
 from serving import serving
 from sqlalchemy import Engine
@@ -39,6 +40,12 @@ hypothesis.settings.load_profile("triage")
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "template_triage"
 _numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def logs_as_at_the_start() -> None:
+    """A command sets up logging for its whole process, which here is that of the next tests too."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
