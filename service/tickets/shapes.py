@@ -42,7 +42,7 @@ def ticket_whole(ticket: Ticket) -> dict[str, Any]:
     """A ticket with its triages (newest run first), predictions and verdicts."""
     return ticket_row(ticket) | {
         "triage": [triage(row) for row in ticket.triages],
-        "predictions": [prediction(row) for row in ticket.predictions],
+        "predictions": [prediction(row) | {"shadow_rate": ticket.shadow_rate} for row in ticket.predictions],
         "verdicts": [verdict(row) for row in ticket.verdicts],
         "wait_ms": ticket.triages[0].wait_ms if ticket.triages else None,
         "time_to_label_ms": ticket.triages[0].time_to_label_ms if ticket.triages else None,

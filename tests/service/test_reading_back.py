@@ -28,6 +28,8 @@ def test_a_ticket_comes_back_with_everything_said_of_it(client, classified):
     assert triage["wait_ms"] <= triage["time_to_label_ms"]
     primary, shadow = found["predictions"]
     assert (primary["role"], shadow["role"]) == ("primary", "shadow")
+    assert (primary["reason"], shadow["reason"]) == ("assigned", "shadow")
+    assert primary["shadow_rate"] == shadow["shadow_rate"] == found["shadow_rate"] == 1.0
     assert primary["digest"] != shadow["digest"]
     for prediction in (primary, shadow):
         assert sum(prediction["scores"].values()) == pytest.approx(1)
