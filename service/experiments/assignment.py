@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Literal
 
 from models.errors import ConfigError
@@ -58,9 +59,14 @@ def experiments(config: Config) -> list[Experiment]:
 
 def implied(config: Config) -> Experiment:
     """The policy's primary against its fallback, in shadow; also what runs while no other does."""
-    policy = config.policy
-    b = Arm(primary=policy.fallback) if policy.fallback else None
-    return Experiment(IMPLIED, "category", "shadow", Arm(primary=policy.primary), b, implied=True)
+    return _implied(config.policy.primary, config.policy.fallback)
+
+
+@cache
+def _implied(primary: str, fallback: str | None) -> Experiment:
+    """Made once, not for every ticket at the door and in the worker."""
+    b = Arm(primary=fallback) if fallback else None
+    return Experiment(IMPLIED, "category", "shadow", Arm(primary=primary), b, implied=True)
 
 
 def running(config: Config, now: datetime) -> Experiment:
