@@ -11,7 +11,7 @@ from standin import Fault, Standin
 
 from service.config import Config
 from service.settings import Loaded
-from workers.engines.ollama import FAILURES
+from workers.engines.guard import FAILURES
 from workers.runtime import Runtime
 
 Sql = Callable[..., list[Any]]

@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 from models.errors import ConfigError, EngineDown, EngineError, TicketRejected
 from models.llm.card import Card
 from models.llm.prompt import render
-from workers.engines.ollama import FAILURES, Ollama, by_text
+from workers.engines.guard import FAILURES
+from workers.engines.ollama import Ollama, by_text
 
 Make = Callable[..., Ollama]
 CODES = ["A", "B", "C"]

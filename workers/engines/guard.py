@@ -6,8 +6,9 @@ Used by the engines whose llms live on another server.
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
 from circuitbreaker import CircuitBreaker
 
@@ -29,6 +30,31 @@ def breaker() -> CircuitBreaker:
 
 def _is_failure(kind: type[BaseException], _: BaseException) -> bool:
     return issubclass(kind, EngineDown) and not issubclass(kind, Paused)
+
+
+class Guarded(Protocol):
+    """An llm that an engine has loaded."""
+
+    @property
+    def breaker(self) -> CircuitBreaker: ...
+
+
+Loaded = TypeVar("Loaded", bound=Guarded)
+
+
+def ready(loaded: Mapping[str, Loaded], llm: str, server: str) -> Loaded:
+    """The llm, if it is loaded and may be asked; raises EngineDown."""
+    found = loaded.get(llm)
+    if found is None:
+        raise EngineDown(f"The llm {llm!r} is not loaded.")
+    if found.breaker.opened:
+        raise EngineDown(failed(llm, found, server))
+    return found
+
+
+def failed(llm: str, loaded: Guarded, server: str) -> str:
+    """Why an llm with an open breaker is not asked."""
+    return f"{server} failed {FAILURES} times in a row for {llm}: {loaded.breaker.last_failure}"
 
 
 @contextmanager

@@ -17,10 +17,11 @@ from models.llm.card import Card
 from models.llm.prompt import render
 from workers.engines import guard
 from workers.engines.base import Scores, Timings
-from workers.engines.guard import FAILURES, added
+from workers.engines.guard import added
 from workers.engines.ollama_http import Server, token_request
 
 log = structlog.get_logger()
+SERVER = "Ollama"  # as sentences call it
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Ollama:
     def open_breaker(self, llm: str) -> str | None:
         """The last failure, until the llm is loaded anew or, by a call that was let through, answers again."""
         ready = self._loaded.get(llm)
-        return None if ready is None or ready.breaker.closed else _failed(llm, ready)
+        return None if ready is None or ready.breaker.closed else guard.failed(llm, ready, SERVER)
 
     def close(self) -> None:
         """Lets the connections go; the models stay in Ollama."""
@@ -99,15 +100,10 @@ class Ollama:
             self._server = Server(self._server.url)
 
     def _of(self, llm: str) -> _Loaded:
-        ready = self._loaded.get(llm)
-        if ready is None:
-            raise EngineDown(f"The llm {llm!r} is not loaded.")
-        if ready.breaker.opened:
-            raise EngineDown(_failed(llm, ready))
-        return ready
+        return guard.ready(self._loaded, llm, SERVER)
 
     def _slot(self, seconds: float) -> AbstractContextManager[float]:
-        return guard.slot(self._slots, seconds, "Ollama")
+        return guard.slot(self._slots, seconds, SERVER)
 
     def _resident(self, ready: _Loaded) -> bool:
         """Whether Ollama has in memory what it had, and would still answer with that."""
@@ -172,10 +168,6 @@ class Ollama:
                     "or give it more memory, and restart the worker."
                 )
                 raise ConfigError(self._crowded[name])
-
-
-def _failed(llm: str, ready: _Loaded) -> str:
-    return f"Ollama failed {FAILURES} times in a row for {llm}: {ready.breaker.last_failure}"
 
 
 def _as_served(card: Card, digest: str, blob: str) -> Card:

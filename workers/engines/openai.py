@@ -19,13 +19,13 @@ from models.errors import ConfigError, EngineDown, EngineError
 from models.llm.card import Card
 from workers.engines import guard
 from workers.engines.base import Scores
-from workers.engines.guard import FAILURES
 from workers.engines.openai_forms import Form
 from workers.engines.openai_http import NotOffered, Server
 from workers.engines.openai_probe import GONE, Probe
 from workers.engines.openai_usage import Bill, answering, free, timings, tokens
 
 log = structlog.get_logger()
+SERVER = "The server"  # as sentences call it
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class OpenAi:
         ready = self._loaded.get(llm)
         if ready is None:
             return None
-        return self._server.paused() if ready.breaker.closed else _failed(llm, ready)
+        return self._server.paused() if ready.breaker.closed else guard.failed(llm, ready, SERVER)
 
     def close(self) -> None:
         """Lets the connections go."""
@@ -121,12 +121,7 @@ class OpenAi:
             self._server = self._server.renewed()
 
     def _of(self, llm: str) -> _Loaded:
-        ready = self._loaded.get(llm)
-        if ready is None:
-            raise EngineDown(f"The llm {llm!r} is not loaded.")
-        if ready.breaker.opened:
-            raise EngineDown(_failed(llm, ready))
-        return ready
+        return guard.ready(self._loaded, llm, SERVER)
 
     def _slot(self, seconds: float) -> AbstractContextManager[float]:
         return guard.slot(self._slots, seconds, self._server.url)
@@ -177,10 +172,6 @@ def _chosen(label: str | None, labels: Mapping[str, str]) -> str | None:
     if label is not None and label not in labels:
         raise EngineError("The server answered with a label that it was not asked for.")
     return None if label is None else labels[label]
-
-
-def _failed(llm: str, ready: _Loaded) -> str:
-    return f"The server failed {FAILURES} times in a row for {llm}: {ready.breaker.last_failure}"
 
 
 def _as_served(card: Card, identity: str) -> Card:
