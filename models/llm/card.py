@@ -11,20 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ConfigError, EngineDown
+from models.llm import calibration
+from models.llm.calibration import Calibration
 
 LINEAR, LINEAR_CARD = "model.skops", "card.json"
 """The two files in the folder of a linear llm."""
 LINEAR_FAMILY = "linear"
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """One field's temperature, fitted on `n` held-out rows; `id` names the fit, `state` is fitted or stale."""
-
-    temperature: float
-    id: str
-    n: int
-    state: str
 
 
 @dataclass(frozen=True)
@@ -93,7 +85,7 @@ def _parse(gguf: Path, content: dict[str, Any]) -> Card:
             family=str(content["family"]),
             prompt_version=str(content["prompt_version"]),
             codes=_codes(content["codes"], shared=content["family"] == LINEAR_FAMILY),
-            calibration={field: _calibration(**fit) for field, fit in content.get("calibration", {}).items()},
+            calibration={field: calibration.parse(**fit) for field, fit in content.get("calibration", {}).items()},
             demo=content.get("demo") is True,
             served=tuple(map(str, content.get("served", ()))),
         )
@@ -115,9 +107,3 @@ def _codes(content: dict[str, dict[str, str]], *, shared: bool) -> dict[str, dic
                 raise ValueError(f"the fields {seen[code]!r} and {field!r} share the code {code!r}")
             seen[code] = field
     return codes
-
-
-def _calibration(temperature: float, id: str, n: int, state: str) -> Calibration:  # noqa: A002 - the card's own word
-    if not 0.01 < temperature < 100:
-        raise ValueError(f"temperature {temperature} is outside 0.01 to 100")
-    return Calibration(float(temperature), str(id), int(n), str(state))

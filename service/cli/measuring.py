@@ -9,7 +9,7 @@ from typing import Any
 
 from models.errors import ConfigError, InvalidRequest
 from models.evaluation.figures import figures
-from models.llm.card import Calibration
+from models.llm.calibration import Calibration
 from models.taxonomy import Taxonomy
 from service.cli.asking import Asked, ask
 from service.cli.labelled import OUTSIDE, Labelled

@@ -11,7 +11,8 @@ from models.errors import InvalidRequest
 from models.evaluation import temperature
 from models.evaluation.answered import Answered
 from models.evaluation.temperature import ENOUGH, Fit
-from models.llm.card import Calibration, Card
+from models.llm.calibration import Calibration
+from models.llm.card import Card
 from models.taxonomy import Taxonomy
 from service.cli.asking import ask
 from service.cli.common import say

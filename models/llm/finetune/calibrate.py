@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.evaluation import temperature
-from models.llm.card import Calibration
+from models.llm.calibration import Calibration
 
 
 def fit_temperature(logprobs: np.ndarray, right: Sequence[int], name: str) -> Calibration:

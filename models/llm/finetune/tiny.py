@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from models.llm.card import Calibration, sha256
+from models.llm.calibration import Calibration
+from models.llm.card import sha256
 from models.llm.codes import assign
 from models.llm.finetune import dataset, training, vocabulary
 from models.llm.finetune.calibrate import fit_temperature
