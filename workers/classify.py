@@ -10,7 +10,8 @@ from models.llm.text import prepare
 from models.taxonomy import Taxonomy, TaxonomyField
 from service.config import Arm, PolicyConfig
 from workers.cascade import EMPTY, Decision, decide, escalates, stand_in
-from workers.llms import Llms, Opinion
+from workers.llm import Opinion
+from workers.llms import Llms
 
 SILENT = (EngineError, ConfigError)
 """What an llm raises that cannot answer, for a reason that another llm need not share."""

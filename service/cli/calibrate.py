@@ -20,7 +20,7 @@ from service.settings import DEMO_LLMS, Loaded
 
 if TYPE_CHECKING:
     from service.cli.recalibrating import Recalibrated
-    from workers.llms import Llm
+    from workers.llm import Llm
 
 
 def register(app: typer.Typer) -> None:

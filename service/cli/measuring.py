@@ -15,7 +15,8 @@ from service.cli.asking import Asked, ask
 from service.cli.labelled import OUTSIDE, Labelled
 from service.cli.recalibrating import Recalibrated, recalibrate
 from service.config import Arm
-from workers.llms import Llm, Llms
+from workers.llm import Llm
+from workers.llms import Llms
 from workers.pins import pin_of
 
 Fits = dict[str, dict[str, Recalibrated]]

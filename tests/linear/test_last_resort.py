@@ -9,7 +9,8 @@ from models.errors import EngineDown, EngineError
 from service import settings
 from service.config import Config, EngineConfig, LlmConfig, PolicyConfig
 from workers.drain import Drain
-from workers.llms import Llm, Llms
+from workers.llm import Llm
+from workers.llms import Llms
 
 BODY = "card problems and security"
 TINY = ("primary", "fallback")

@@ -11,7 +11,7 @@ from models.errors import EngineDown
 from service.experiments import report
 from service.experiments.assignment import implied
 from service.experiments.report import EXHAUSTIVE
-from workers.llms import Llm
+from workers.llm import Llm
 
 LABELS = ("refunds", "top_up", "transfers")
 BODIES = (

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from models.errors import EngineDown
 from service.config import ExperimentConfig
 from service.experiments import assignment
-from workers.llms import Llm
+from workers.llm import Llm
 
 PEOPLE = [f"person {n}" for n in range(24)]
 ARMS = {"a": {"primary": "primary"}, "b": {"primary": "fallback"}}

@@ -12,7 +12,7 @@ from models.errors import EngineDown, EngineError, TicketRejected, Unavailable
 from workers.arms import serve
 from workers.claim import claim
 from workers.figures import Figures
-from workers.llms import Llm
+from workers.llm import Llm
 from workers.record import ATTEMPTS, Done, record
 
 BODIES = ["My card has not arrived yet", "I want a refund", "tell me a joke", "why is my top up pending"]

@@ -1,0 +1,153 @@
+"""One llm of this worker: its engine, its card, whether it is loaded, what it says of a ticket. Called by `llms`."""
+
+import dataclasses
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from models.errors import ConfigError, EngineDown, TriageError
+from models.llm.answer import Answer, answer, chosen
+from models.llm.card import Card, load_card
+from models.llm.prices import Price
+from models.llm.prompt import render
+from models.taxonomy import Taxonomy, TaxonomyField
+from workers.engines.base import Engine, Timings
+from workers.figures import Figures
+from workers.pins import Pin, pin_of
+from workers.retry import Retry
+from workers.spend import Spend
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What one llm said of one field, where its time went, and which pinned version it was.
+
+    `day` is that of its `spend` on which it was paid.
+    """
+
+    llm: str
+    answer: Answer
+    timings: Timings
+    pin: Pin
+    scope: float | None = None
+    cost: float | None = None
+    spend: Spend | None = None
+    day: int = 0
+
+
+@dataclass(slots=True)
+class Llm:
+    """One llm of triage.yaml. It is asked only when loaded; until then `error` says what it lacks.
+
+    `wanted` is the card as written, `card` as the engine serves it.
+    """
+
+    name: str
+    path: Path
+    engine: Engine
+    figures: Figures
+    price: Price | None = None
+    spend: Spend | None = None
+    wanted: Card | None = None
+    card: Card | None = None
+    error: str | None = "not loaded yet"
+    retry: Retry = field(default_factory=Retry)
+    silence: str | None = None
+    telling: threading.Lock = field(default_factory=threading.Lock)
+
+    def silent(self, error: TriageError | None) -> None:
+        """Logs that the llm does not answer, and that it does again; once for each change, not for each ticket."""
+        why = None if error is None else error.message
+        with self.telling:
+            changed, self.silence = why != self.silence, why
+        if changed:
+            log.warning("llm.silent", llm=self.name, error=why) if why else log.info("llm.answers_again", llm=self.name)
+
+    def ask(self, text: str, name: str, labels: TaxonomyField) -> Opinion:
+        """Scores a prepared text; raises EngineDown while not loaded, and what the engine raises."""
+        if self.card is None or self.error is not None:
+            raise EngineDown(f"The llm {self.name} is not loaded: {self.error}")
+        if (why := self._spent()) is not None:
+            raise EngineDown(why)
+        codes = self._codes(self.card, name, labels)
+        prompt = render(text, name, self.card.prompt_version)
+        fit = self.card.calibration.get(name)
+        # A temperature fitted over other labels says nothing about these.
+        known = fit is not None and fit.state == "fitted" and codes.keys() == self.card.codes[name].keys()
+        with self.figures.asking(self.name):
+            scores = self.engine.score(self.name, prompt, list(codes.values()))
+            cost = self._cost(scores.timings.prompt_tokens, scores.timings.completion_tokens)
+            day = self.spend.add(cost) if self.spend is not None else 0
+            if scores.chosen is not None:
+                found = chosen(scores.chosen, codes)
+            else:
+                found = answer(scores.logprobs, codes, fit.temperature if fit is not None and known else None)
+        pin = pin_of(self.card, self.engine)
+        return Opinion(self.name, found, scores.timings, pin, scores.scope, cost, self.spend, day)
+
+    def breaker(self) -> str | None:
+        """Why an llm that is loaded is not asked now: its engine has failed, or it has cost enough today."""
+        return self.engine.open_breaker(self.name) or self._spent()
+
+    def lacks(self, taxonomy: Taxonomy) -> str | None:
+        """Why this llm cannot answer every field; None when it can."""
+        try:
+            for name, labels in taxonomy.fields_.items():
+                if self.card is not None:
+                    self._codes(self.card, name, labels)
+        except ConfigError as error:
+            return error.message
+        return None
+
+    def load(self) -> None:
+        """Loads and warms it if it is not, or no longer; raises what keeps it from being loaded.
+
+        Where loading may cost money, nothing is sent while the limit is reached; what is loaded stays so.
+        """
+        if (why := self._spent()) is not None:
+            if self.error is None:
+                return
+            raise EngineDown(why)
+        if self.error is None and self.wanted is not None and self._served(self.wanted) == self.card:
+            return
+        self.wanted = dataclasses.replace(load_card(self.path), name=self.name)
+        self.card = self._served(self.wanted)
+        self.error = None
+        log.info("llm.ready", llm=self.name)
+
+    def billed(self, prompt_tokens: int | None, completion_tokens: int | None) -> None:
+        """A reply while it was loaded. Whether the server counts tokens at all, its answers to tickets show."""
+        cost = self._cost(prompt_tokens, completion_tokens)
+        if self.spend is not None and cost is not None:
+            self.spend.add(cost)
+
+    def _served(self, card: Card) -> Card:
+        if (why := self.retry.waits(card)) is not None:
+            raise ConfigError(why)
+        try:
+            served = self.engine.load(card)
+        except ConfigError as error:
+            self.retry.failed(card, error.message)
+            raise
+        self.retry = Retry()
+        return served
+
+    def _spent(self) -> str | None:
+        return self.spend.reached() if self.spend is not None else None
+
+    def _cost(self, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
+        return self.price.of(prompt_tokens, completion_tokens) if self.price is not None else None
+
+    def _codes(self, card: Card, name: str, labels: TaxonomyField) -> dict[str, str]:
+        known = card.codes.get(name, {})
+        missing = [label.id for label in labels.labels if label.id not in known]
+        if missing:
+            raise ConfigError(
+                f"The llm {self.name} was not trained on {', '.join(missing[:5])} of field {name}: "
+                "change taxonomy.yaml or use another llm."
+            )
+        return {label.id: known[label.id] for label in labels.labels}
