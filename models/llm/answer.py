@@ -4,21 +4,24 @@ Called by workers and finetune. Pure.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from models.errors import EngineError
 
 # llama.cpp writes an underflown log-probability as the lowest float32 instead of -inf.
 _LOWEST = -1e30
+# Log-probabilities come as float32, so a sum of them is no surer than this.
+_NOISE = 1e-6
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one llm says of one field. `scores` and the confidences are probabilities over the labels that were scored.
+    """What one llm says of one field. `scores` and the confidences are probabilities over all labels of the field.
 
-    label_mass is the raw probability that the next token is any code at all; entropy is in nats, of `scores`. An llm
-    that only chose a label has no scores, and None for how sure it is.
+    label_mass is the raw probability that the next token is any code at all, as far as codes were listed; `complete` is
+    whether all were. entropy is in nats, of `scores`. An llm that only chose a label has no scores, and None for how
+    sure it is.
     """
 
     label: str
@@ -32,28 +35,34 @@ class Answer:
     calibrated: bool
 
 
-def answer(logprobs: Mapping[str, float], codes: Mapping[str, str], temperature: float | None) -> Answer:
+def answer(
+    logprobs: Mapping[str, float],
+    codes: Mapping[str, str],
+    temperature: float | None,
+    bounds: Mapping[str, float] | None = None,
+) -> Answer:
     """Reads the raw `logprobs` (by code) with a field's `codes` (label -> code).
 
     Scores are softmax(logp / T) over the labels, temperature scaling as in Guo et al. 2017, "On Calibration of Modern
     Neural Networks", eq. 9: log-probabilities differ from logits by one constant, which softmax ignores. Without a
-    temperature T is 1 and `calibrated` false. A missing label only makes `complete` false; if all miss, EngineError.
+    temperature T is 1 and `calibrated` false. A missing label counts as in `filled`; if all miss, EngineError.
     """
-    raw = {label: logprobs[code] for label, code in codes.items() if _usable(logprobs.get(code))}
-    if not raw:
-        raise EngineError("The llm gave no log-probability for any label of this field.")
+    known = listed(logprobs, codes.values())
+    by_code = filled(logprobs, codes.values(), bounds)
+    raw = {label: by_code[code] for label, code in codes.items()}
     scores = _softmax(raw, temperature or 1.0)
-    ranked = sorted(scores, key=scores.__getitem__, reverse=True)
+    # A label that was listed goes before one that may be as likely.
+    ranked = sorted(scores, key=lambda label: (scores[label], codes[label] in known), reverse=True)
     best = ranked[0]
     return Answer(
         label=best,
         confidence=scores[best],
         raw_confidence=_softmax(raw, 1.0)[best],
-        label_mass=min(1.0, math.fsum(math.exp(value) for value in raw.values())),
+        label_mass=min(1.0, mass(known)),
         margin=scores[best] - (scores[ranked[1]] if len(ranked) > 1 else 0.0),
         entropy=max(0.0, -math.fsum(p * math.log(p) for p in scores.values() if p > 0)),
         scores=scores,
-        complete=len(raw) == len(codes),
+        complete=len(known) == len(codes),
         calibrated=temperature is not None,
     )
 
@@ -64,6 +73,42 @@ def chosen(code: str, codes: Mapping[str, str]) -> Answer:
     if label is None:
         raise EngineError("The llm answered with no label of this field.")
     return Answer(label, None, None, None, None, None, {}, complete=False, calibrated=False)
+
+
+def listed(logprobs: Mapping[str, float], codes: Iterable[str]) -> dict[str, float]:
+    """The `logprobs` of those codes that have one."""
+    return {code: logprobs[code] for code in codes if _usable(logprobs.get(code))}
+
+
+def filled(
+    logprobs: Mapping[str, float], codes: Collection[str], bounds: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """A log-probability for each code: a missing one has the most that it can have, from the engine or from the others.
+
+    Raises EngineError when none was listed.
+    """
+    known = listed(logprobs, codes)
+    if not known:
+        raise EngineError("The llm gave no log-probability for any label of this field.")
+    missing = [code for code in codes if code not in known]
+    return known | bounded(known.values(), missing) | {code: bounds[code] for code in missing if code in (bounds or {})}
+
+
+def bounded(values: Iterable[float], missing: Collection[str]) -> dict[str, float]:
+    """missing code -> the most that its log-probability can be beside the `values` of all that an engine listed.
+
+    That is the last one listed, or an even share of what the listed leave, if that is less.
+    """
+    known = [value for value in values if value < 1e-3]
+    if not known or not missing:
+        return {}
+    rest = max(_NOISE, 1 - math.fsum(math.exp(value) for value in known))
+    return dict.fromkeys(missing, min(*known, math.log(rest / len(missing))))
+
+
+def mass(logprobs: Mapping[str, float]) -> float:
+    """The probability of all of them together."""
+    return math.fsum(map(math.exp, logprobs.values()))
 
 
 def _usable(value: float | None) -> bool:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import EngineError
-from models.llm.answer import answer
+from models.llm.answer import answer, bounded
 
 CODES = {"refunds": "A", "transfers": "B", "other": "C"}
 LOGPROBS = {"A": math.log(0.6), "B": math.log(0.2), "C": math.log(0.1)}
@@ -36,15 +36,50 @@ def test_a_temperature_of_two_takes_square_roots() -> None:
 
 @pytest.mark.parametrize("garbage", [math.nan, -3.4028e38, -math.inf, math.inf, 0.5])
 def test_garbage_is_missing(garbage: float) -> None:
+    """And so counts like the last one that is there, at the most."""
     said = answer({**LOGPROBS, "B": garbage}, CODES, None)
     assert not said.complete
-    assert said.scores == pytest.approx({"refunds": 6 / 7, "other": 1 / 7})
+    assert said.scores == pytest.approx({"refunds": 6 / 8, "transfers": 1 / 8, "other": 1 / 8})
     assert said.label_mass == pytest.approx(0.7)
 
 
-def test_one_label_alone_is_sure_and_incomplete() -> None:
+def test_one_label_alone_is_said_and_is_not_sure() -> None:
+    """The others may be as likely, but nothing says that they are."""
     said = answer({"C": -5.0}, CODES, 1.3)
-    assert (said.label, said.confidence, said.margin, said.entropy, said.complete) == ("other", 1.0, 1.0, 0.0, False)
+    assert (said.label, said.margin, said.complete) == ("other", 0.0, False)
+    assert said.confidence == pytest.approx(1 / 3)
+    assert said.label_mass == pytest.approx(math.exp(-5))
+
+
+def test_a_missing_code_has_what_the_engine_leaves_it() -> None:
+    """Listed: 0.6, 0.2 and others' 0.1 and 0.04. Left is 0.06, for two codes; the last one listed had more."""
+    listed = [math.log(p) for p in (0.6, 0.2, 0.1, 0.04)]
+    bounds = bounded(listed, ["C", "D"])
+    assert bounds == pytest.approx({"C": math.log(0.03), "D": math.log(0.03)})
+    said = answer({"A": listed[0], "B": listed[1]}, CODES | {"loans": "D"}, None, bounds)
+    assert said.scores == pytest.approx({"refunds": 60 / 86, "transfers": 20 / 86, "other": 3 / 86, "loans": 3 / 86})
+    assert (said.label, said.complete) == ("refunds", False)
+    assert said.label_mass == pytest.approx(0.8), "a bound is no evidence"
+
+
+@pytest.mark.parametrize(
+    ("listed", "missing", "bound"),
+    [
+        ([0.5, 0.02], 2, 0.02),  # the last one listed
+        ([0.7, 0.29], 2, 0.005),  # an even share of the rest
+        ([0.7, 0.3], 1, 1e-6),  # nothing is left, as far as float32 can tell
+    ],
+)
+def test_a_bound_is_the_last_one_listed_or_a_share_of_the_rest(listed: list[float], missing: int, bound: float) -> None:
+    codes = [str(number) for number in range(missing)]
+    found = bounded(map(math.log, listed), codes)
+    assert [math.exp(found[code]) for code in codes] == pytest.approx([bound] * missing)
+
+
+def test_garbage_in_a_list_bounds_nothing() -> None:
+    assert bounded([math.nan, 0.5], ["A"]) == {}
+    assert bounded([math.nan, math.log(0.9)], ["A"]) == pytest.approx({"A": math.log(0.1)})
+    assert answer({"A": 0.0}, CODES, 2.0, bounded([0.0, -3.4028e38], ["B", "C"])).confidence == 1.0
 
 
 @pytest.mark.parametrize("nothing", [{}, {"A": math.nan}, {"Z": -1.0}])
