@@ -51,6 +51,14 @@ def test_an_llm_that_was_not_calibrated_has_no_calibration(tmp_path: Path) -> No
     assert load_card(tmp_path / "few").calibration == {}
 
 
+def test_the_same_training_gives_the_same_file(trained: Trained, folder: Path, tmp_path: Path) -> None:
+    """Whoever trains again can see that it is the same llm, and what was fitted for it still counts."""
+    write(teach(examples()), tmp_path / "again", ORIGIN)
+    assert load_card(tmp_path / "again").digest == load_card(folder).digest
+    with zipfile.ZipFile(folder / "model.skops") as file:
+        assert {entry.date_time for entry in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
 @pytest.mark.parametrize("foreign", [LogisticRegression(), np.random.default_rng(0), print, {1, 2}])
 def test_a_foreign_type_is_refused(folder: Path, foreign: object) -> None:
     path = folder / "model.skops"

@@ -4,6 +4,7 @@ A pickle runs whatever its author wrote into it. This file is read only if every
 """
 
 import json
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +19,12 @@ from models.llm.linear.model import Head, LinearModel
 from models.whole import whole
 
 FORM = 1
+SCHEMA = "schema.json"
 TYPES = {"builtins.dict", "builtins.list", "builtins.tuple", "builtins.str", "builtins.int", "numpy.ndarray"}
 # How skops calls what stands for a JSON value, a mapping's list of key types, and a type as such.
 _PLUMBING = {"builtins.type", "builtins.NoneType"}
+
+_PLACE = re.compile(r'("__id__": |"file": ")(\d+)')
 
 
 def save(model: LinearModel, path: Path) -> None:
@@ -42,7 +46,24 @@ def save(model: LinearModel, path: Path) -> None:
         "fields": heads,
     }
     with whole(path) as part:
-        skops.io.dump(content, part, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
+        skops.io.dump(content, part)
+        _settle(part)
+
+
+def _settle(path: Path) -> None:
+    """Compresses the file, and makes it depend on the llm alone: the same training gives the same SHA-256.
+
+    skops names everything by where it lay in memory, and a zip dates its entries.
+    """
+    with zipfile.ZipFile(path) as file:
+        entries = {name: file.read(name) for name in file.namelist()}
+    schema = entries.pop(SCHEMA).decode()
+    numbers = {place: str(at) for at, place in enumerate(dict.fromkeys(found[1] for found in _PLACE.findall(schema)))}
+    named = {SCHEMA: _PLACE.sub(lambda found: found[1] + numbers[found[2]], schema).encode()}
+    named |= {f"{numbers[name.removesuffix('.npy')]}.npy": array for name, array in entries.items()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        for name in sorted(named):
+            file.writestr(zipfile.ZipInfo(name), named[name], zipfile.ZIP_DEFLATED, compresslevel=1)
 
 
 def load(path: Path) -> LinearModel:
@@ -62,7 +83,7 @@ def types(path: Path) -> set[str]:
     """The full name of every type that a skops file would make, read without making any."""
     try:
         with zipfile.ZipFile(path) as file:
-            return _named(json.loads(file.read("schema.json")))
+            return _named(json.loads(file.read(SCHEMA)))
     except (KeyError, ValueError, OSError, RecursionError, zipfile.BadZipFile) as error:
         raise _broken(path, error) from None
 
