@@ -18,6 +18,7 @@ class Timed:
     """Answers after `call_s` seconds that its first code is the likeliest; up to `parallel` calls run at once."""
 
     kind = "timed"
+    shows: int | None = None
     version = "1"
 
     def __init__(self, call_s: float = 0.0, parallel: int = 4):

@@ -91,7 +91,8 @@ def filled(
     if not known:
         raise EngineError("The llm gave no log-probability for any label of this field.")
     missing = [code for code in codes if code not in known]
-    return known | bounded(known.values(), missing) | {code: bounds[code] for code in missing if code in (bounds or {})}
+    given = bounds or {}
+    return known | bounded(known.values(), missing) | {code: given[code] for code in missing if code in given}
 
 
 def bounded(values: Iterable[float], missing: Collection[str]) -> dict[str, float]:

@@ -128,7 +128,7 @@ def test_a_ticket_makes_no_special_token_and_moves_no_other(engine: LlamaCpp, ca
     if text:
         assert ids == header + ticket + question
         assert not SPECIAL & set(ticket)
-        assert not {code for labels in engine._loaded.values() for code in labels.ids.values()} & set(ticket)
+        assert not {id_ for llm in engine._loaded.values() for own in llm.ids.values() for id_ in own} & set(ticket)
 
 
 def test_an_unguarded_control_token_would_be_special(engine: LlamaCpp, card: Card) -> None:

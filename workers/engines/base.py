@@ -3,9 +3,9 @@
 Called by workers; engines know neither tables, settings nor Celery.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
 
 from models.llm.card import Card
 
@@ -27,13 +27,20 @@ class Timings:
     cached_tokens: int | None = None
     completion_tokens: int | None = None
 
+    def __add__(self, later: "Timings") -> "Timings":
+        """Another call for the same ticket, after this one: all adds up, tokens too, since all of them are paid."""
+        pairs = {one.name: (getattr(self, one.name), getattr(later, one.name)) for one in fields(self)}
+        sums: dict[str, Any] = {name: None if None in pair else sum(pair) for name, pair in pairs.items()}
+        return Timings(**sums)
+
 
 @dataclass(frozen=True)
 class Scores:
     """code -> raw natural log-probability as the very next token, of the softmax over the whole vocabulary.
 
-    A code the engine could not score is absent, and `complete` then false. The softmax of the linear engine is over the
-    labels alone, so its `scope` says what a mass says elsewhere: the larger, the surer it is that some label fits.
+    A code the engine could not score is absent, and `complete` then false; `bounds` has the most that it can have,
+    where the engine lists the likeliest tokens only. The softmax of the linear engine is over the labels alone, so its
+    `scope` says what a mass says elsewhere: the larger, the surer it is that some label fits.
     `chosen` is the code that a server without log-probabilities answered with: then there is nothing else.
     """
 
@@ -42,14 +49,19 @@ class Scores:
     timings: Timings
     scope: float | None = None
     chosen: str | None = None
+    bounds: Mapping[str, float] = field(default_factory=dict)
 
 
 class Engine(Protocol):
-    """One engine serves several llms. All methods may be called from several threads."""
+    """One engine serves several llms. All methods may be called from several threads.
+
+    `shows` is how many of the likeliest tokens it can list; None where it can score any code.
+    """
 
     kind: str
     version: str
     parallel: int
+    shows: int | None
 
     def load(self, card: Card) -> Card:
         """Loads and warms an llm, once; again only if the engine lost it. Gives the card as served.

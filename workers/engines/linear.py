@@ -28,6 +28,7 @@ class Linear:
     """Its codes are the labels themselves, and its prompt (version text-1) is the text with the field's name below."""
 
     kind = "linear"
+    shows: int | None = None
     version = metadata.version("scikit-learn")
 
     def __init__(self, *, parallel: int = 4):

@@ -23,9 +23,9 @@ import xllamacpp
 
 from models.errors import EngineDown, EngineError, TicketRejected
 from models.llm.card import Card
-from models.llm.codes import resolve
 from models.llm.prompt import render
 from workers.engines.base import Scores, Timings
+from workers.engines.tokens import either, ids
 
 # Holds any prepared ticket: 1,500 bytes, half as many again if lower-casing lengthens them, and the prompt around it.
 CONTEXT = 2_560
@@ -43,7 +43,7 @@ class _Loaded:
     card: Card
     server: xllamacpp.Server
     socket: Path
-    ids: dict[str, int]
+    ids: dict[str, list[int]]
     slots: threading.Semaphore
 
 
@@ -51,6 +51,7 @@ class LlamaCpp:
     """Scores with llama.cpp in this process. `threads` is per llm: one is best for the tiny ones."""
 
     kind = "llamacpp"
+    shows: int | None = None
     version = str(xllamacpp.__version__)
 
     def __init__(self, directory: Path, *, parallel: int = 4, threads: int = 1, context: int = CONTEXT):
@@ -111,10 +112,9 @@ class LlamaCpp:
         except RuntimeError as error:
             raise EngineDown(f"llama.cpp could not load {card.path.name}: {error}.") from error
         # A server that is dropped before its loop runs never ends, with the GIL held; an answer proves that it runs.
-        _complete(server, "", {}, n_probs=1)
-        codes = [code for labels in card.codes.values() for code in labels.values()]
-        ids = resolve(codes, lambda text: _tokenize(path, text))
-        return _Loaded(card, server, path, ids, threading.Semaphore(self.parallel))
+        _complete(server, "", [], n_probs=1)
+        known = ids(card, lambda text: _tokenize(path, text))
+        return _Loaded(card, server, path, known, threading.Semaphore(self.parallel))
 
     def _parameters(self, card: Card, path: Path) -> xllamacpp.CommonParams:
         p = xllamacpp.CommonParams()
@@ -133,10 +133,9 @@ class LlamaCpp:
 
     def _warm(self, ready: _Loaded) -> None:
         """At once on all slots: one after the other would land on the same slot, which has the header already."""
-        field, labels = next(iter(ready.card.codes.items()))
-        prompt = render("warm", field, ready.card.prompt_version)
+        prompt = render("warm", next(iter(ready.card.codes)), ready.card.prompt_version)
         with ThreadPoolExecutor(self.parallel) as pool:
-            list(pool.map(lambda _: _score(ready, prompt, list(labels.values())), range(self.parallel)))
+            list(pool.map(lambda _: _score(ready, prompt, list(ready.ids)), range(self.parallel)))
 
 
 def _score(ready: _Loaded, prompt: str, codes: Sequence[str]) -> tuple[dict[str, float], list[dict[str, Any]]]:
@@ -145,19 +144,21 @@ def _score(ready: _Loaded, prompt: str, codes: Sequence[str]) -> tuple[dict[str,
     So the sampled token is always a code with a known raw log-probability. If codes are missing in the raw list, the
     second call gives softmax over codes alone, and log p(code) = log q(code) + (log p(sampled) - log q(sampled)).
     """
-    ids = {code: ready.ids[code] for code in codes if code in ready.ids}
-    if not ids:
+    wanted = {code: ready.ids[code] for code in codes if code in ready.ids}
+    tokens = [id_ for own in wanted.values() for id_ in own]
+    if not tokens:
         return {}, []
     # A list shorter than the codes cannot hold them all, so then it need not be long.
-    first = _complete(ready.server, prompt, ids, n_probs=TOP if len(ids) <= TOP else 1)
+    first = _complete(ready.server, prompt, tokens, n_probs=TOP if len(tokens) <= TOP else 1)
     token = _first_token(first)
     raw = {entry["id"]: entry["logprob"] for entry in [*token["top_logprobs"], token]}
     usages = [first["timings"]]
-    if not all(id_ in raw for id_ in ids.values()):
-        second = _complete(ready.server, prompt, ids, n_probs=len(ids), post_sampling_probs=True)
+    if not all(id_ in raw for id_ in tokens):
+        second = _complete(ready.server, prompt, tokens, n_probs=len(tokens), post_sampling_probs=True)
         usages.append(second["timings"])
         raw |= _lifted(raw, token["id"], _first_token(second)["top_probs"])
-    return {code: raw[id_] for code, id_ in ids.items() if id_ in raw}, usages
+    found = {code: [raw[id_] for id_ in own if id_ in raw] for code, own in wanted.items()}
+    return {code: either(values) for code, values in found.items() if values}, usages
 
 
 def _lifted(raw: dict[int, float], sampled: int, entries: list[dict[str, Any]]) -> dict[int, float]:
@@ -168,14 +169,14 @@ def _lifted(raw: dict[int, float], sampled: int, entries: list[dict[str, Any]]) 
     return {id_: value + lift for id_, value in among_codes.items() if id_ not in raw}
 
 
-def _complete(server: xllamacpp.Server, prompt: str, ids: dict[str, int], **options: object) -> dict[str, Any]:
+def _complete(server: xllamacpp.Server, prompt: str, tokens: Sequence[int], **options: object) -> dict[str, Any]:
     request = {
         "prompt": prompt,
         "max_tokens": 1,
         "temperature": 1.0,
         "samplers": [],
         "cache_prompt": True,
-        "logit_bias": [[id_, BIAS] for id_ in ids.values()],
+        "logit_bias": [[id_, BIAS] for id_ in tokens],
         **options,
     }
     try:

@@ -18,7 +18,8 @@ from models.llm.prompt import render
 from workers.engines import guard
 from workers.engines.base import Scores, Timings
 from workers.engines.guard import added
-from workers.engines.ollama_http import Server, token_request
+from workers.engines.ollama_http import TOP, Server, token_request
+from workers.engines.tokens import scored, spellings
 
 log = structlog.get_logger()
 SERVER = "Ollama"  # as sentences call it
@@ -30,7 +31,7 @@ class _Loaded:
     served: Card
     model: str
     digest: str
-    codes: frozenset[str]
+    codes: Mapping[str, Sequence[str]]
     breaker: CircuitBreaker = field(default_factory=guard.breaker)
 
 
@@ -38,6 +39,7 @@ class Ollama:
     """Scores with an Ollama server. `models` says what each llm is called there; `deadline_s` is for a call in all."""
 
     kind = "ollama"
+    shows: int | None = TOP
 
     def __init__(
         self,
@@ -74,7 +76,7 @@ class Ollama:
             return known.served
 
     def score(self, llm: str, prompt: str, codes: Sequence[str]) -> Scores:
-        """Raw log-probabilities of those `codes` that are among the 20 likeliest tokens."""
+        """Raw log-probabilities of those `codes` that are among the 20 likeliest tokens, and bounds of the others."""
         asked = time.perf_counter()
         self._of(llm)
         with self._slot(self._deadline_s) as left:
@@ -83,9 +85,7 @@ class Ollama:
             with ready.breaker:
                 reply = self._server.generate(token_request(ready.model, prompt), left)
         call = time.perf_counter() - asked
-        listed = by_text(reply)
-        logprobs = {code: listed[code] for code in codes if code in ready.codes and code in listed}
-        return Scores(logprobs, len(logprobs) == len(set(codes)), _timings(call * 1e3, waited * 1e3, reply))
+        return scored(by_text(reply), codes, ready.codes, _timings(call * 1e3, waited * 1e3, reply))
 
     def open_breaker(self, llm: str) -> str | None:
         """The last failure, until the llm is loaded anew or, by a call that was let through, answers again."""
@@ -116,9 +116,8 @@ class Ollama:
         self.version = self._server.version()
         before = self._server.resident()
         self._server.preload(model, self._load_s)
-        codes = frozenset(code for labels in card.codes.values() for code in labels.values())
         digest = self._server.digest(model)
-        ready = _Loaded(card, _as_served(card, digest, self._server.blob(model)), model, digest, codes)
+        ready = _Loaded(card, _as_served(card, digest, self._server.blob(model)), model, digest, spellings(card))
         self._require_tokens(ready)
         self._warm(ready)
         self._require_room(ready, before)

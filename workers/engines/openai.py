@@ -23,6 +23,7 @@ from workers.engines.openai_forms import Form
 from workers.engines.openai_http import NotOffered, Server
 from workers.engines.openai_probe import GONE, Probe
 from workers.engines.openai_usage import Bill, answering, free, timings, tokens
+from workers.engines.tokens import LEVELS, scored, single, spellings
 
 log = structlog.get_logger()
 SERVER = "The server"  # as sentences call it
@@ -35,6 +36,7 @@ class _Loaded:
     model: str
     form: Form
     version: str
+    codes: Mapping[str, Sequence[str]]
     breaker: CircuitBreaker = field(default_factory=guard.breaker)
 
 
@@ -46,6 +48,7 @@ class OpenAi:
     """
 
     kind = "openai"
+    shows: int | None = 20  # some list more, and some fewer
     version = "v1"
 
     def __init__(
@@ -95,9 +98,8 @@ class OpenAi:
             reply = self._asked(ready, ready.form.request(ready.model, prompt, labels), left)
         call = time.perf_counter() - asked
         reading = ready.form.read(reply)
-        logprobs = {code: reading.listed[code] for code in labels.values() if code in reading.listed}
-        times = timings(call * 1e3, waited * 1e3, reply)
-        return Scores(logprobs, len(logprobs) == len(set(codes)), times, chosen=_chosen(reading.chosen, labels))
+        found = scored(reading.listed, codes, ready.codes, timings(call * 1e3, waited * 1e3, reply))
+        return dataclasses.replace(found, chosen=_chosen(reading.chosen, labels))
 
     def has(self, model: str) -> bool:
         """Whether the server lists the model; False when it lists nothing. Raises EngineDown when it lists others."""
@@ -152,7 +154,7 @@ class OpenAi:
         self.has(model)
         form, reply = self._probe.form(card, model)
         version = answering(reply, model)
-        return _Loaded(card, _as_served(card, f"{version}/{form.name}"), model, form, version)
+        return _Loaded(card, _as_served(card, f"{version}/{form.name}"), model, form, version, spellings(card))
 
     def _sent(self, llm: str, form: Form, request: dict[str, Any]) -> dict[str, Any]:
         """Some servers load a model when it is first asked, and stop loading when the caller leaves."""
@@ -163,9 +165,11 @@ class OpenAi:
 
 
 def _labels(card: Card, codes: Sequence[str]) -> dict[str, str]:
-    """label -> code, of the card's labels that have one of these codes."""
-    wanted = set(codes)
-    return {label: code for field_ in card.codes.values() for label, code in field_.items() if code in wanted}
+    """What can be chosen -> code: the card's labels with one of these codes; of codes in two levels, the codes."""
+    wanted, whole = set(codes), [pair for field_ in card.codes.values() for pair in field_.items()]
+    if any(LEVELS in code for _, code in whole):
+        return {code: code for code in single(card) if code in wanted}
+    return {label: code for label, code in whole if code in wanted}
 
 
 def _chosen(label: str | None, labels: Mapping[str, str]) -> str | None:

@@ -10,6 +10,7 @@ from models.llm.prompt import render
 from workers.engines.openai_forms import FORMS, Completions, Form
 from workers.engines.openai_http import NotOffered
 from workers.engines.openai_usage import tokens
+from workers.engines.tokens import single
 
 # What a path gives that is not there, or a model.
 GONE = (404, 405)
@@ -52,7 +53,7 @@ class Probe:
 
     def _require_tokens(self, card: Card, model: str, form: Form) -> None:
         """No tokenizer can be asked, but tokens are counted: a code must be as long as a letter, which is one."""
-        codes = sorted({code for labels in card.codes.values() for code in labels.values()})
+        codes = sorted(single(card))
         with ThreadPoolExecutor(self._parallel) as pool:
             asked = pool.map(lambda text: self._send(card.name, form, form.request(model, text, ())), ["a", *codes])
             letter, *counts = [tokens(reply, "prompt_tokens") for reply in asked]
