@@ -24,6 +24,8 @@ class Card:
     """One llm version. `digest` is the SHA-256 of the weights' file, `codes` field -> label -> code.
 
     `served` are the digests under which Ollama servers hold these very weights; most of them rewrite a GGUF they take.
+    An llm that was not trained on our prompts has a `header`, what they say of the labels, and a `budget`, the tokens
+    of a ticket that it reads; without one it reads the bytes that it was trained on.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Card:
     calibration: Mapping[str, Calibration]
     demo: bool
     served: tuple[str, ...] = ()
+    header: str = ""
+    budget: int | None = None
 
 
 def load_card(place: Path) -> Card:
