@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from models.llm.answer import Answer
+from models.llm.answer import Answer, softmax
 from models.llm.policy import NONE, Temperatures
 from models.taxonomy import OTHER, TaxonomyField
 from service.config import Arm
@@ -13,6 +13,7 @@ from service.config import Arm
 MASS_FLOOR = 0.9  # an llm that puts less than this on the labels together did not understand the question
 SHOWN = 3
 LEAST = 1e-300  # what has a logarithm
+FLOOR = 1e-12  # the least that one llm may say of a label: with less it would overrule the other alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,35 +90,24 @@ def _without_confidence(primary: Answer, fallback: Answer | None, policy: Arm, l
 
 
 def average(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
-    """The geometric mean of two distributions over labels, normalised: softmax of the mean log p.
+    """The geometric mean of two distributions over the same labels, normalised: softmax of the mean log p.
 
-    Source: logarithmic opinion pool (Genest & Zidek 1986). An engine may list the likeliest labels only; one that it
-    left out counts there like the last one listed, which is the most that it can have.
+    Source: logarithmic opinion pool (Genest & Zidek 1986). What an engine did not list is in its answer's scores
+    already, with the most that it can have.
     """
-    floor = 1e-12
-    last_a, last_b = min(a.values()), min(b.values())
-    pairs = {label: (a.get(label, last_a), b.get(label, last_b)) for label in a.keys() | b.keys()}
-    means = {label: (math.log(max(p, floor)) + math.log(max(q, floor))) / 2 for label, (p, q) in pairs.items()}
-    return _normalised(means)
+    return softmax({label: (math.log(max(p, FLOOR)) + math.log(max(b[label], FLOOR))) / 2 for label, p in a.items()})
 
 
 def scaled(scores: Mapping[str, float], temperature: float) -> dict[str, float]:
     """Temperature scaling of a distribution over labels: scores^(1/T), normalised."""
-    return _normalised({label: math.log(max(p, LEAST)) / temperature for label, p in scores.items()})
-
-
-def _normalised(logs: Mapping[str, float]) -> dict[str, float]:
-    top = max(logs.values())
-    weights = {label: math.exp(value - top) for label, value in logs.items()}
-    total = math.fsum(weights.values())
-    return {label: weight / total for label, weight in weights.items()}
+    return softmax({label: math.log(max(p, LEAST)) for label, p in scores.items()}, temperature)
 
 
 def _joined(primary: Answer, fallback: Answer | None, policy: Arm) -> tuple[Mapping[str, float], list[str]]:
+    """Who decides. An llm without one of the labels cannot be averaged with one that has it: the fallback replaces."""
     if fallback is None or policy.fallback is None:
         return primary.scores, [policy.primary]
-    listed = not (primary.complete and fallback.complete) or primary.scores.keys() == fallback.scores.keys()
-    if policy.combine == "replace" or not listed:
+    if policy.combine == "replace" or primary.scores.keys() != fallback.scores.keys():
         return fallback.scores, [policy.fallback]
     return average(primary.scores, fallback.scores), [policy.primary, policy.fallback]
 

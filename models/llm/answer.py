@@ -50,14 +50,14 @@ def answer(
     known = listed(logprobs, codes.values())
     by_code = filled(logprobs, codes.values(), bounds)
     raw = {label: by_code[code] for label, code in codes.items()}
-    scores = _softmax(raw, temperature or 1.0)
+    scores = softmax(raw, temperature or 1.0)
     # A label that was listed goes before one that may be as likely.
     ranked = sorted(scores, key=lambda label: (scores[label], codes[label] in known), reverse=True)
     best = ranked[0]
     return Answer(
         label=best,
         confidence=scores[best],
-        raw_confidence=_softmax(raw, 1.0)[best],
+        raw_confidence=softmax(raw)[best],
         label_mass=min(1.0, mass(known)),
         margin=scores[best] - (scores[ranked[1]] if len(ranked) > 1 else 0.0),
         entropy=max(0.0, -math.fsum(p * math.log(p) for p in scores.values() if p > 0)),
@@ -112,13 +112,14 @@ def mass(logprobs: Mapping[str, float]) -> float:
     return math.fsum(map(math.exp, logprobs.values()))
 
 
-def _usable(value: float | None) -> bool:
-    """A log-probability may exceed 0 by rounding only; NaN fails both comparisons."""
-    return value is not None and _LOWEST < value < 1e-3
-
-
-def _softmax(values: Mapping[str, float], temperature: float) -> dict[str, float]:
+def softmax(values: Mapping[str, float], temperature: float = 1.0) -> dict[str, float]:
+    """Probabilities from log-probabilities, or from anything that differs from those by one constant."""
     top = max(values.values())
     weights = {label: math.exp((value - top) / temperature) for label, value in values.items()}
     total = math.fsum(weights.values())
     return {label: weight / total for label, weight in weights.items()}
+
+
+def _usable(value: float | None) -> bool:
+    """A log-probability may exceed 0 by rounding only; NaN fails both comparisons."""
+    return value is not None and _LOWEST < value < 1e-3

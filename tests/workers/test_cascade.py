@@ -1,11 +1,11 @@
 """The decision from two answers, by literal numbers."""
 
 import math
-from dataclasses import replace
 
 import pytest
 
-from models.llm.answer import Answer
+from models.llm.answer import Answer, bounded
+from models.llm.answer import answer as answered
 from models.taxonomy import Label, TaxonomyField
 from service.config import PolicyConfig
 from workers.cascade import average, decide, escalates
@@ -68,18 +68,37 @@ def test_escalation_without_an_answer_keeps_the_primary():
     assert (found.label, found.llms, found.reason) == ("a", ["p"], "escalated_without_fallback")
 
 
-def test_what_an_engine_did_not_list_is_at_most_as_likely_as_its_last():
-    joined = average({"a": 0.6, "b": 0.4}, {"a": 0.5, "b": 0.3, "other": 0.2})
-    assert joined == pytest.approx(average({"a": 0.6, "b": 0.4, "other": 0.4}, {"a": 0.5, "b": 0.3, "other": 0.2}))
-    part = replace(answer(a=0.6, b=0.4), complete=False)
-    found = decide(part, answer(a=0.1, b=0.8, other=0.1), POLICY, FIELD)
-    assert (found.label, found.llms) == ("b", ["p", "f"])
+def listed(codes: dict[str, str], *rest: float, temperature: float, **scores: float) -> Answer:
+    """What an llm with these codes says; the `rest` are tokens that were listed and are no codes."""
+    logprobs = {codes[label]: math.log(p) for label, p in scores.items()}
+    missing = [code for code in codes.values() if code not in logprobs]
+    values = [*logprobs.values(), *map(math.log, rest)]
+    return answered(logprobs, codes, temperature, bounded(values, missing))
+
+
+def test_two_llms_with_other_codes_and_lists_by_literal_numbers():
+    """Worked out by hand. One has the codes A B C at T = 2, and lists two of them and a token of 0.04; what is left is
+    0.06. The other says Q A B at T = 1, where A and B mean other labels, and lists all of them."""
+    primary = listed({"a": "A", "b": "B", "other": "C"}, 0.04, temperature=2.0, a=0.5, b=0.4)
+    roots = {"a": 0.70711, "b": 0.63246, "other": 0.2}
+    assert primary.scores == pytest.approx({k: v / 1.53957 for k, v in roots.items()}, abs=1e-5)
+    assert (primary.complete, primary.label_mass) == (False, pytest.approx(0.9))
+    fallback = listed({"a": "Q", "b": "A", "other": "B"}, temperature=1.0, a=0.1, b=0.7, other=0.2)
+    found = decide(primary, fallback, POLICY, FIELD)
+    products = {"a": 0.070711, "b": 0.442719, "other": 0.04}
+    geometric = {"a": 0.265915, "b": 0.665371, "other": 0.2}
+    assert {k: v**0.5 for k, v in products.items()} == pytest.approx(geometric, abs=1e-5)
+    assert found.scores == pytest.approx({k: v / 1.131286 for k, v in geometric.items()}, abs=1e-5)
+    assert (found.label, found.confidence) == ("b", pytest.approx(0.588155, abs=1e-5))
+    assert (found.llms, found.calibrated, found.reason) == (["p", "f"], False, "escalated")
     assert {found.label, *(other["label"] for other in found.alternatives)} == {"a", "b", "other"}
 
 
 def test_an_llm_without_one_of_the_labels_replaces():
     found = decide(answer(a=0.5, b=0.4, other=0.1), answer(a=0.2, b=0.8), POLICY, FIELD)
-    assert (found.label, found.llms) == ("b", ["f"])
+    assert (found.label, found.llms, found.confidence) == ("b", ["f"], 0.8)
+    found = decide(answer(a=0.5, b=0.5), answer(a=0.2, b=0.7, other=0.1), POLICY, FIELD)
+    assert (found.label, found.llms, found.confidence) == ("b", ["f"], 0.7)
 
 
 def test_without_a_fallback_nothing_escalates():
