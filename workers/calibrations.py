@@ -1,8 +1,9 @@
-"""The calibrations that policies have of their own: each file read once, and used while it is valid.
+"""Which calibrations count: those of an llm for what is served, and those that policies have of their own.
 
-Called by classify; evaluate shows what was wrong with them.
+Called by llm when it loads and by classify; evaluate shows what was wrong with them.
 """
 
+import dataclasses
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +12,27 @@ import structlog
 
 from models.errors import ConfigError
 from models.llm import policy
+from models.llm.calibration_key import key_of, scored_by, unsaid
 from models.llm.card import Card
 from models.llm.policy import NONE, PolicyCalibration, Temperatures
 from models.taxonomy import TaxonomyField
 from service.config import Arm
+from workers.engines.base import Engine
 
 log = structlog.get_logger()
+
+
+def counting(wanted: Card, served: Card, engine: Engine) -> tuple[Card, dict[str, str]]:
+    """The card as served with the calibrations of the `wanted` one that count there, and why the others do not."""
+    scores = scored_by(engine.kind, engine.version, served.served)
+    if wanted.calibration and unsaid(scores):
+        log.warning("llm.engine_without_version", llm=wanted.name, engine=scores, why="whether it was calibrated there")
+    checked = {name: fit.refused(key_of(served, scores, name), wanted.name) for name, fit in wanted.calibration.items()}
+    refused = {name: why for name, why in checked.items() if why is not None}
+    for why in refused.values():
+        log.warning("llm.uncalibrated", llm=wanted.name, why=why)
+    counts = {name: fit for name, fit in wanted.calibration.items() if name not in refused}
+    return dataclasses.replace(served, calibration=counts), refused
 
 
 class Calibrations:

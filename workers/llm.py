@@ -4,15 +4,19 @@ import dataclasses
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from models.errors import ConfigError, EngineDown, TriageError
+from models.llm import calibration
 from models.llm.answer import Answer, answer, chosen
+from models.llm.calibration import Calibration
 from models.llm.card import Card, load_card
 from models.llm.prices import Price
 from models.llm.prompt import render
 from models.taxonomy import Taxonomy, TaxonomyField
+from workers.calibrations import counting
 from workers.engines.base import Engine, Timings
 from workers.figures import Figures
 from workers.pins import Pin, pin_of
@@ -43,7 +47,8 @@ class Opinion:
 class Llm:
     """One llm of triage.yaml. It is asked only when loaded; until then `error` says what it lacks.
 
-    `wanted` is the card as written, `card` as the engine serves it.
+    `wanted` is the card as written, `served` what the engine makes of it, `card` that with the calibrations that count;
+    `refused` says why the others do not.
     """
 
     name: str
@@ -53,7 +58,9 @@ class Llm:
     price: Price | None = None
     spend: Spend | None = None
     wanted: Card | None = None
+    served: Card | None = None
     card: Card | None = None
+    refused: dict[str, str] = field(default_factory=dict)
     error: str | None = "not loaded yet"
     retry: Retry = field(default_factory=Retry)
     silence: str | None = None
@@ -75,9 +82,7 @@ class Llm:
             raise EngineDown(why)
         codes = self._codes(self.card, name, labels)
         prompt = render(text, name, self.card.prompt_version)
-        fit = self.card.calibration.get(name)
-        # A temperature fitted over other labels says nothing about these.
-        known = fit is not None and fit.state == "fitted" and codes.keys() == self.card.codes[name].keys()
+        fit = self.fit(name, labels)
         with self.figures.asking(self.name):
             scores = self.engine.score(self.name, prompt, list(codes.values()))
             cost = self._cost(scores.timings.prompt_tokens, scores.timings.completion_tokens)
@@ -85,9 +90,22 @@ class Llm:
             if scores.chosen is not None:
                 found = chosen(scores.chosen, codes)
             else:
-                found = answer(scores.logprobs, codes, fit.temperature if fit is not None and known else None)
+                found = answer(scores.logprobs, codes, fit.temperature if fit is not None else None)
         pin = pin_of(self.card, self.engine)
         return Opinion(self.name, found, scores.timings, pin, scores.scope, cost, self.spend, day)
+
+    def fit(self, name: str, labels: TaxonomyField) -> Calibration | None:
+        """The field's calibration that counts; one over other labels says nothing about these."""
+        if self.card is None or {label.id for label in labels.labels} != self.card.codes.get(name, {}).keys():
+            return None
+        return self.card.calibration.get(name)
+
+    def calibrated(self, taxonomy: Taxonomy) -> dict[str, dict[str, Any]]:
+        """field -> how far its confidence can be believed, and why no further."""
+        return {
+            name: calibration.shown(self.fit(name, labels), self._uncalibrated(name, labels))
+            for name, labels in taxonomy.fields_.items()
+        }
 
     def breaker(self) -> str | None:
         """Why an llm that is loaded is not asked now: its engine has failed, or it has cost enough today."""
@@ -112,10 +130,11 @@ class Llm:
             if self.error is None:
                 return
             raise EngineDown(why)
-        if self.error is None and self.wanted is not None and self._served(self.wanted) == self.card:
+        if self.error is None and self.wanted is not None and self._served(self.wanted) == self.served:
             return
         self.wanted = dataclasses.replace(load_card(self.path), name=self.name)
-        self.card = self._served(self.wanted)
+        self.served = self._served(self.wanted)
+        self.card, self.refused = counting(self.wanted, self.served, self.engine)
         self.error = None
         log.info("llm.ready", llm=self.name)
 
@@ -135,6 +154,11 @@ class Llm:
             raise
         self.retry = Retry()
         return served
+
+    def _uncalibrated(self, name: str, labels: TaxonomyField) -> str | None:
+        if self.card is not None and name in self.card.calibration and self.fit(name, labels) is None:
+            return calibration.refusal(self.name, name, ["other labels"])
+        return self.refused.get(name)
 
     def _spent(self) -> str | None:
         return self.spend.reached() if self.spend is not None else None

@@ -89,7 +89,7 @@ def _parse(gguf: Path, content: dict[str, Any]) -> Card:
             family=str(content["family"]),
             prompt_version=str(content["prompt_version"]),
             codes=_codes(content["codes"], shared=content["family"] == LINEAR_FAMILY),
-            calibration={field: calibration.parse(**fit) for field, fit in content.get("calibration", {}).items()},
+            calibration=calibration.parse(content.get("calibration", {})),
             demo=content.get("demo") is True,
             served=tuple(map(str, content.get("served", ()))),
         )

@@ -77,7 +77,7 @@ def basis(primary: Card, fallback: Card, field: str, labels: Iterable[str], comb
         found |= {
             f"{role} digest": card.digest,
             f"{role} prompt": card.prompt_version,
-            f"{role} calibration": fit.id if fit is not None and fit.state == "fitted" else None,
+            f"{role} calibration": fit.id if fit is not None else None,
         }
     return found
 

@@ -16,6 +16,7 @@ from rich.progress import track
 
 from models.errors import ConfigError, EngineDown, EngineError
 from models.evaluation.answered import OUTSIDE, Answered
+from models.llm.calibration import Calibration
 from models.taxonomy import Taxonomy
 from service.cli import labelled
 from service.cli.common import notes
@@ -35,16 +36,16 @@ class Asked:
     outcomes: list[dict[str, FieldOutcome] | None]
     seconds: float
 
-    def columns(self, taxonomy: Taxonomy, name: str, temperature: float) -> Answered:
-        """The answers for one field, of the rows that have a label of it; `temperature` made an llm's scores."""
+    def columns(self, taxonomy: Taxonomy, name: str, fit: Calibration | None = None) -> Answered:
+        """The answers for one field, of the rows that have a label of it; `fit` made an llm's scores."""
         pairs = [(row.labels[name], outcomes[name]) for row, outcomes in self._of(name) if outcomes[name].said]
         labels = tuple(label.id for label in taxonomy.fields_[name].labels)
         if not any(truth in labels for truth, _ in pairs):
             raise ConfigError(f"No ticket with a label of field {name} got an answer.")
         places = {label: at for at, label in enumerate(labels)}
         scores = np.array([_scores(outcome, labels) for _, outcome in pairs])
-        heat = temperature * np.array([outcome.decision.temperature for _, outcome in pairs])
-        scope = _scope(scores, labels, heat[:, None]) + np.log([_mass(outcome) for _, outcome in pairs])
+        heat = np.array([outcome.decision.temperature for _, outcome in pairs])
+        scope = _scope(_raw(scores, labels, heat[:, None], fit), labels) + np.log([_mass(one) for _, one in pairs])
         own = [outcome.said[0].opinion.scope if len(outcome.said) == 1 else None for _, outcome in pairs]
         return Answered(
             labels=labels,
@@ -55,6 +56,13 @@ class Asked:
             ms=np.array([sum(said.opinion.timings.call_ms for said in outcome.said) for _, outcome in pairs]),
             scored=all(outcome.decision.scores for _, outcome in pairs),
         )
+
+    def logs(self, taxonomy: Taxonomy, name: str) -> np.ndarray:
+        """The logarithms of an llm's scores for one field, of all rows that it scored, labelled or not."""
+        labels = [label.id for label in taxonomy.fields_[name].labels]
+        scored = [one[name] for one in self.outcomes if one is not None and one[name].decision.scores]
+        found: np.ndarray = np.log(np.maximum([_scores(outcome, labels) for outcome in scored], LEAST))
+        return found.reshape(-1, len(labels))
 
     def only(self, name: str, wanted: Callable[[FieldOutcome], bool]) -> "Asked":
         """The answered rows whose outcome for one field is wanted."""
@@ -128,14 +136,21 @@ def _mass(outcome: FieldOutcome) -> float:
     return max(LEAST, 1.0 if mass is None else mass)
 
 
-def _scope(scores: np.ndarray, labels: Sequence[str], temperature: np.ndarray) -> np.ndarray:
+def _raw(scores: np.ndarray, labels: Sequence[str], heat: np.ndarray, fit: Calibration | None) -> np.ndarray:
+    """The log-probabilities that the scores were made of, by a policy's own temperatures (`heat`) and an llm's fit."""
+    temperature = fit.temperature or 1.0 if fit is not None else 1.0
+    prior = [fit.prior.get(label, 0.0) if fit is not None else 0.0 for label in labels]
+    raw = heat * temperature * np.log(np.maximum(scores, LEAST)) + np.array(prior)
+    raw = raw - raw.max(axis=1, keepdims=True)
+    found: np.ndarray = raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
+    return found
+
+
+def _scope(raw: np.ndarray, labels: Sequence[str]) -> np.ndarray:
     """How likely some label fits: the best of the raw log-probabilities of those that name something.
 
     Kept apart from the confidence, because a temperature that makes that one true makes this one worse.
     """
-    raw = temperature * np.log(np.maximum(scores, LEAST))
-    raw = raw - raw.max(axis=1, keepdims=True)
-    raw = raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
     naming = [at for at, label in enumerate(labels) if label not in labelled.OUTSIDE]
     best: np.ndarray = raw[:, naming].max(axis=1)
     return best

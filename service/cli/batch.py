@@ -66,7 +66,8 @@ def batch(llms: "Llms", arm: Arm, taxonomy: Taxonomy) -> Batch | None:
     for name, field in taxonomy.fields_.items():
         if {label.id for label in field.labels} != llm.card.codes.get(name, {}).keys():
             return None
-    fitted = {name: fit.temperature for name, fit in llm.card.calibration.items() if fit.state == "fitted"}
+    fits = llm.card.calibration.items()
+    fitted = {name: fit.temperature for name, fit in fits if fit.temperature is not None}
     return Batch(llm.engine.model(llm.name), fitted, arm, taxonomy)
 
 

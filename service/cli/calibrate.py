@@ -1,7 +1,6 @@
 """calibrate: temperatures from labelled tickets: an llm's, written into its card, or a policy's own, in a file."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -123,7 +122,7 @@ def _refuse_others(llm: "Llm", asked: Taxonomy) -> None:
 
 def _note(card: Path, found: "dict[str, Recalibrated]") -> None:
     """The card with what was accepted, whole or not at all."""
-    made = {field: asdict(one.made) for field, one in found.items() if one.made is not None}
+    made = {field: one.made.document() for field, one in found.items() if one.made is not None}
     if not made:
         return
     content = json.loads(card.read_text(encoding="utf-8"))
@@ -134,6 +133,8 @@ def _note(card: Path, found: "dict[str, Recalibrated]") -> None:
 
 def _told(llm: str, field: str, one: "Recalibrated") -> str:
     fit = one.fit
+    if fit is None:
+        return f"{llm}, {field}: a prior without a temperature, written as {one.made.id if one.made else ''}."
     seen = f"NLL of unseen tickets {fit.before:.4f} before, {fit.after:.4f} after, n {fit.n}"
     if one.made is None:
         return f"{llm}, {field}: refused, T {fit.temperature:.3f} does not help ({seen}); the card stays as it is."

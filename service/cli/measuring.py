@@ -9,7 +9,7 @@ from typing import Any
 
 from models.errors import ConfigError, InvalidRequest
 from models.evaluation.figures import figures
-from models.llm.calibration import Calibration
+from models.llm.calibration import CALIBRATED, UNCALIBRATED, Calibration
 from models.taxonomy import Taxonomy
 from service.cli.asking import Asked, ask
 from service.cli.labelled import OUTSIDE, Labelled
@@ -64,9 +64,8 @@ def measure(llms: Llms, name: str, arm: Arm, over: Measured, fits: Fits) -> list
 
 def _result(llms: Llms, name: str, arm: Arm, field: str, asked: Asked, over: Measured, fits: Fits) -> dict[str, Any]:
     alone = llms.all[arm.primary] if arm.fallback is None else None
-    calibrated = asked.calibrated(field)
-    fit = alone.card.calibration.get(field) if alone and alone.card and calibrated else None
-    answered = asked.columns(over.taxonomy, field, fit.temperature if fit else 1.0)
+    fit = alone.fit(field, over.taxonomy.fields_[field]) if alone else None
+    answered = asked.columns(over.taxonomy, field, fit)
     found = figures(answered, OUTSIDE, over.targets, over.seed)
     own = {} if alone else {"own": asked.temperatures(field)}
     return {
@@ -75,7 +74,9 @@ def _result(llms: Llms, name: str, arm: Arm, field: str, asked: Asked, over: Mea
         **found,
         "tickets_per_s": len(asked.rows) / asked.seconds,
         "unanswered": asked.unanswered(field),
-        "calibration": _calibration(fit, calibrated / len(answered.truth)) | _refit(fits, arm, field) | own,
+        "calibration": _calibration(fit, asked.calibrated(field) / len(answered.truth))
+        | _refit(fits, arm, field)
+        | own,
         "policy": None if alone else arm.model_dump(include=set(Arm.model_fields)),
         "pins": [_pin(llms.all[llm], field) for llm in arm.llms],
     }
@@ -83,15 +84,17 @@ def _result(llms: Llms, name: str, arm: Arm, field: str, asked: Asked, over: Mea
 
 def _calibration(fit: Calibration | None, share: float) -> dict[str, Any]:
     """`share` is that of the decisions which count as calibrated: of a policy, perhaps not the escalated ones."""
-    state = "calibrated" if share == 1 else "partly calibrated" if share else "uncalibrated"
-    known = {"id": fit.id, "n": fit.n, "beta": 1 / fit.temperature} if fit else {"id": None, "n": None, "beta": None}
-    return {"state": state, **known, "share": share}
+    less = fit.state if fit is not None and not share else UNCALIBRATED
+    state = CALIBRATED if share == 1 else f"partly {CALIBRATED}" if share else less
+    beta = 1 / fit.temperature if fit is not None and fit.temperature is not None else None
+    return {"state": state, "id": fit.id if fit else None, "n": fit.n if fit else None, "beta": beta, "share": share}
 
 
 def _refit(fits: Fits, arm: Arm, field: str) -> dict[str, Any]:
     """What --calibrate found for each llm of the arm: negative log-likelihood before and after, on unseen rows."""
     found = {llm: fits[llm][field] for llm in arm.llms if field in fits.get(llm, {})}
-    return {"refit": {llm: asdict(one.fit) | {"accepted": one.fit.accepted} for llm, one in found.items()}}
+    fitted = {llm: one.fit for llm, one in found.items() if one.fit is not None}
+    return {"refit": {llm: asdict(fit) | {"accepted": fit.accepted} for llm, fit in fitted.items()}}
 
 
 def _pin(llm: Llm, field: str) -> dict[str, Any]:

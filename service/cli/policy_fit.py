@@ -50,7 +50,7 @@ def _group(asked: Asked, taxonomy: Taxonomy, name: str, group: str) -> Group | N
     what = f"policy, {name}, tickets that were {WORDS[group]}"
     part = asked.only(name, lambda outcome: _path(outcome) == group)
     try:
-        fit = fitted(part.columns(taxonomy, name, 1.0).inside(), what)
+        fit = fitted(part.columns(taxonomy, name).inside(), what)
     except (InvalidRequest, ConfigError) as error:
         say(f"{error.message.rstrip('.')}: no temperature for them.")
         return None

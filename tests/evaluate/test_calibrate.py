@@ -5,6 +5,8 @@ import json
 import numpy as np
 from shipped import SHIPPED, noisy, write
 
+from workers.engines.llamacpp import LlamaCpp
+
 
 def calibrated(triage, folder, rows, *options, llm="llamacpp:own.gguf"):
     write(folder / "rows.jsonl", rows)
@@ -17,7 +19,8 @@ def test_the_card_gets_the_temperature_and_keeps_everything_else(triage, folder,
     assert ran.code == 0, ran.err
     after = json.loads(own.read_text())
     fit = after["calibration"].pop("category")
-    assert (fit["n"], fit["state"]) == (150, "fitted")
+    assert fit["n"] == 150
+    assert fit["key"] == before["calibration"]["category"]["key"] | {"engines": [f"llamacpp {LlamaCpp.version}"]}
     assert 1.2 < fit["temperature"] <= 5
     assert fit["id"].startswith(before["digest"][:8])
     assert fit["id"] in ran.err

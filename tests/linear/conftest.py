@@ -7,6 +7,9 @@ import pytest
 from synthetic import ORIGIN, examples, named, teach
 
 from models import taxonomy
+from models.llm.calibration import Calibration
+from models.llm.calibration_key import LINEAR as ENGINE
+from models.llm.calibration_key import key
 from models.llm.card import LINEAR, LINEAR_CARD, sha256
 from models.llm.linear.store import save
 from models.llm.linear.training import Trained
@@ -32,13 +35,16 @@ def of_queues(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     labels = [label.id for label in taxonomy.load(DEMO_LLMS / "taxonomy.yaml").fields_["category"].labels]
     save(named({"category": labels}), folder / LINEAR)
+    codes = {label: label for label in labels}
+    digest = sha256(folder / LINEAR)
+    fit = Calibration(0.5, "made-up", 100, key(digest, ENGINE, "text-1", "category", codes))
     card = {
         "name": "linear",
-        "digest": sha256(folder / LINEAR),
+        "digest": digest,
         "family": "linear",
         "prompt_version": "text-1",
-        "codes": {"category": {label: label for label in labels}},
-        "calibration": {"category": {"temperature": 0.5, "id": "made-up", "n": 100, "state": "fitted"}},
+        "codes": {"category": codes},
+        "calibration": {"category": fit.document()},
     }
     (folder / LINEAR_CARD).write_text(json.dumps(card))
     return folder

@@ -6,8 +6,9 @@ import numpy as np
 
 from models.evaluation import temperature
 from models.llm.calibration import Calibration
+from models.llm.calibration_key import Key
 
 
-def fit_temperature(logprobs: np.ndarray, right: Sequence[int], name: str) -> Calibration:
+def fit_temperature(logprobs: np.ndarray, right: Sequence[int], name: str, key: Key) -> Calibration:
     """The calibration that `triage calibrate` would find; logprobs is [rows, labels] raw."""
-    return Calibration(temperature.best(logprobs, np.array(right)), f"{name}-{len(right)}", len(right), "fitted")
+    return Calibration(temperature.best(logprobs, np.array(right)), f"{name}-{len(right)}", len(right), key)

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from models.llm.calibration import Calibration
+from models.llm.calibration_key import key
 from models.llm.card import sha256
 from models.llm.codes import assign
 from models.llm.finetune import dataset, training, vocabulary
@@ -28,6 +30,8 @@ from models.whole import whole
 
 DEMO = Path(__file__).parents[1] / "demo"
 PROMPT = "tuned-1"
+# Where the tests see the same scores as in torch: tests/engines/test_parity.py, and the recordings of real Ollamas.
+ENGINES = (f"llamacpp {metadata.version('xllamacpp')}", "ollama 0.24.0", "ollama 0.32.15", "openai completions")
 Codes = dict[str, dict[str, str]]
 
 
@@ -112,21 +116,22 @@ def _card(
     name: str, gguf: Path, codes: Codes, reading: Reading, calibrate: Sequence[dataset.Example]
 ) -> dict[str, Any]:
     digest = sha256(gguf)
-    fits = {field: _fit(reading, field, calibrate, f"{digest[:8]}-{field}") for field in codes}
+    fits = {field: _fit(reading, field, calibrate, digest) for field in codes}
     return {
         "name": f"tiny-{name}",
         "digest": digest,
         "family": "tiny",
         "prompt_version": PROMPT,
         "demo": True,
-        "calibration": {field: asdict(fit) for field, fit in fits.items()},
+        "calibration": {field: fit.document() for field, fit in fits.items()},
         "codes": codes,
     }
 
 
-def _fit(reading: Reading, field: str, examples: Sequence[dataset.Example], name: str) -> Calibration:
+def _fit(reading: Reading, field: str, examples: Sequence[dataset.Example], digest: str) -> Calibration:
     logprobs, right = reading.of(field, examples)
-    return fit_temperature(logprobs, right, name)
+    of = replace(key(digest, ENGINES[0], PROMPT, field, reading.codes[field]), engines=ENGINES)
+    return fit_temperature(logprobs, right, f"{digest[:8]}-{field}", of)
 
 
 def _history(

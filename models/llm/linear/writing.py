@@ -10,6 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from models.llm.calibration import Calibration
+from models.llm.calibration_key import LINEAR as ENGINE
+from models.llm.calibration_key import key
 from models.llm.card import LINEAR, LINEAR_CARD, sha256
 from models.llm.linear.store import save
 from models.llm.linear.training import Report, Trained
@@ -32,14 +35,15 @@ def write(trained: Trained, folder: Path, origin: Mapping[str, Any]) -> dict[str
 
 def _card(trained: Trained, name: str, digest: str, origin: Mapping[str, Any]) -> dict[str, Any]:
     reports = trained.reports
+    codes = {field: {label: label for label in report.labels} for field, report in reports.items()}
     return {
         "name": name,
         "digest": digest,
         "family": "linear",
         "prompt_version": PROMPT,
-        "codes": {field: {label: label for label in report.labels} for field, report in reports.items()},
+        "codes": codes,
         "calibration": {
-            field: _calibration(report, f"{digest[:8]}-{field}-{report.n_judged}")
+            field: _calibration(report, digest, field, codes[field])
             for field, report in reports.items()
             if report.temperature is not None
         },
@@ -49,8 +53,9 @@ def _card(trained: Trained, name: str, digest: str, origin: Mapping[str, Any]) -
     }
 
 
-def _calibration(report: Report, name: str) -> dict[str, Any]:
-    return {"temperature": report.temperature, "id": name, "n": report.n_judged, "state": "fitted"}
+def _calibration(report: Report, digest: str, field: str, codes: Mapping[str, str]) -> dict[str, Any]:
+    name, of = f"{digest[:8]}-{field}-{report.n_judged}", key(digest, ENGINE, PROMPT, field, codes)
+    return Calibration(report.temperature, name, report.n_judged, of).document()
 
 
 def _note(origin: Mapping[str, Any]) -> str:
