@@ -14,13 +14,13 @@ from models.llm.answer import Answer, answer, chosen
 from models.llm.calibration import Calibration
 from models.llm.card import Card, load_card
 from models.llm.prices import Price
-from models.llm.prompt import render
 from models.taxonomy import Taxonomy, TaxonomyField
 from workers.calibrations import counting
 from workers.engines.base import Engine, Timings
 from workers.figures import Figures
 from workers.pins import Pin, pin_of
 from workers.retry import Retry
+from workers.scoring import score
 from workers.spend import Spend
 
 log = structlog.get_logger()
@@ -81,16 +81,16 @@ class Llm:
         if (why := self._spent()) is not None:
             raise EngineDown(why)
         codes = self._codes(self.card, name, labels)
-        prompt = render(text, name, self.card.prompt_version)
         fit = self.fit(name, labels)
         with self.figures.asking(self.name):
-            scores = self.engine.score(self.name, prompt, list(codes.values()))
+            scores = score(self.engine, self.card, self.name, text, name, list(codes.values()))
             cost = self._cost(scores.timings.prompt_tokens, scores.timings.completion_tokens)
             day = self.spend.add(cost) if self.spend is not None else 0
             if scores.chosen is not None:
                 found = chosen(scores.chosen, codes)
             else:
-                found = answer(scores.logprobs, codes, fit.temperature if fit is not None else None)
+                t, prior = (fit.temperature, fit.prior) if fit is not None else (None, None)
+                found = answer(scores.logprobs, codes, t, scores.bounds, prior)
         pin = pin_of(self.card, self.engine)
         return Opinion(self.name, found, scores.timings, pin, scores.scope, cost, self.spend, day)
 

@@ -96,3 +96,27 @@ def test_temperature_keeps_the_label_and_scores_sum_to_one(values: list[float], 
     assert logprobs[CODES[said.label]] == pytest.approx(max(values))
     assert 0 <= said.entropy <= math.log(3) + 1e-9
     assert 0 <= said.margin <= said.confidence <= 1
+
+
+PRIOR = {"refunds": math.log(0.5), "transfers": math.log(0.1), "other": math.log(0.3)}
+
+
+def test_a_prior_is_taken_off_before_the_temperature() -> None:
+    """What the llm says more often than not of any ticket counts for less: .6/.5, .2/.1, .1/.3, normalised."""
+    said = answer(LOGPROBS, CODES, None, prior=PRIOR)
+    total = 1.2 + 2 + 1 / 3
+    assert said.scores == pytest.approx({"refunds": 1.2 / total, "transfers": 2 / total, "other": 1 / 3 / total})
+    assert (said.label, said.calibrated) == ("transfers", False)
+    assert said.raw_confidence == pytest.approx(2 / 9)
+    assert said.label_mass == pytest.approx(0.9)
+    cold = answer(LOGPROBS, CODES, 0.5, prior=PRIOR)
+    total = 1.2**2 + 4 + 1 / 9
+    assert cold.scores == pytest.approx({"refunds": 1.2**2 / total, "transfers": 4 / total, "other": 1 / 9 / total})
+    assert cold.calibrated
+
+
+def test_a_label_that_was_not_listed_never_wins_by_its_prior() -> None:
+    said = answer({"A": math.log(0.6), "B": math.log(0.2)}, CODES, None, prior={**PRIOR, "other": -20.0})
+    assert said.label == "transfers"
+    assert said.scores["other"] == pytest.approx(said.scores["refunds"])
+    assert not said.complete
