@@ -37,7 +37,7 @@ class Shape(_Strict):
 
     def kv_gib(self, num_ctx: int, slots: int) -> float:
         """Of the keys and values of every token in every slot."""
-        return 2 * self.layers * self.kv_heads * self.head_dim * KV_BYTES * num_ctx * slots / GIB
+        return kv_gib(self.layers, self.kv_heads, self.head_dim, num_ctx, slots)
 
 
 class Memory(_Strict):
@@ -92,6 +92,11 @@ class Recipes(_Strict):
 def recipes() -> Recipes:
     """The recipes that come with Triage."""
     return yamlfile.read(FOLDER / "recipes.yaml", Recipes)
+
+
+def kv_gib(layers: int, kv_heads: int, head_dim: int, num_ctx: int, slots: int) -> float:
+    """A key and a value for each layer and head, of every token in every slot."""
+    return 2 * layers * kv_heads * head_dim * KV_BYTES * num_ctx * slots / GIB
 
 
 def num_ctx(label_tokens: int) -> int:

@@ -10,12 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from models import taxonomy
-from models.errors import ConfigError, InvalidRequest, TriageError
-from models.llm.card import load_card
+from models.errors import ConfigError, InvalidRequest
 from models.llm.text import prepare
 from models.taxonomy import Taxonomy
 from service import settings
-from service.cli import ticketfile
+from service.cli import linted, ticketfile
 from service.cli.common import DataDir, Json, print_json, say, screen, store
 
 if TYPE_CHECKING:
@@ -64,15 +63,17 @@ def init(
 @group.command()
 def lint(
     file: Annotated[Path | None, typer.Argument(help="A taxonomy file [default: that of triage.yaml]")] = None,
+    vram_gib: Annotated[float | None, typer.Option(help="Memory of the GPU that holds the llms, in GiB", min=1)] = None,
     json: Json = False,
 ) -> None:
-    """What is weak and what to do about it; exit 1 when an llm lacks a label of the taxonomy that triage.yaml names."""
+    """What is weak and what to do about it; exit 1 when an llm cannot answer the taxonomy that triage.yaml names."""
     from models.taxonomy_lint import lint as findings  # scikit-learn takes a second to load
 
     loaded = settings.load()
     # No llm of triage.yaml has to know the labels of a draft.
     served = file is None or file.resolve() == loaded.taxonomy_path.resolve()
-    found = findings(taxonomy.load(file or loaded.taxonomy_path), _codes(loaded) if served else {})
+    vocabulary = taxonomy.load(file or loaded.taxonomy_path)
+    found = findings(vocabulary, linted.asked(loaded, vocabulary) if served else [], vram_gib)
     if json:
         print_json([{name: getattr(one, name) for name in ("level", "place", "what", "do")} for one in found])
     else:
@@ -100,17 +101,6 @@ def _labels(value: Any) -> Mapping[str, str]:
     if not all(isinstance(part, str) for pair in labels.items() for part in pair):
         raise InvalidRequest("`label` must be a text, or an object of field -> text.")
     return {field: label for field, label in labels.items() if label}
-
-
-def _codes(loaded: settings.Loaded) -> dict[str, Mapping[str, Mapping[str, str]]]:
-    """The codes of the llms that policy or experiments ask; one whose card cannot be read is doctor's business."""
-    codes = {}
-    for name in loaded.config.asked:
-        try:
-            codes[name] = load_card(loaded.model_path(name)).codes
-        except TriageError:
-            say(f"The llm {name} is left out: triage doctor says why.")
-    return codes
 
 
 def _yaml(found: Taxonomy) -> str:

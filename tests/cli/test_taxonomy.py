@@ -1,8 +1,14 @@
 """taxonomy show, init, lint as commands."""
 
 import json
+import shutil
 
+import pytest
 import yaml
+from places import PARAMETERS
+from standin import ollama
+
+from service.settings import DEMO_LLMS
 
 ROWS = [
     {"body": "the printer is out of paper", "label": "Hardware"},
@@ -62,6 +68,65 @@ def test_no_llm_has_to_know_the_labels_of_a_draft(triage, tmp_path):
     ran = triage("taxonomy", "lint", "draft.yaml", "--json")
     assert ran.code == 0
     assert {one["level"] for one in json.loads(ran.out)} == {"warning"}
+
+
+@pytest.fixture
+def in_ollama(triage, tmp_path):
+    """A triage.yaml over a stand-in, which has the demo's primary under the name in it."""
+    triage("init")
+    for suffix in ("json", "gguf"):
+        shutil.copyfile(DEMO_LLMS / f"primary.{suffix}", tmp_path / f"mine.{suffix}")
+    (tmp_path / "blobs").mkdir()
+    with ollama(tmp_path / "blobs", version="0.24.0") as standin:
+        (tmp_path / "triage.yaml").write_text(
+            f"engines: {{o: {{kind: ollama, url: '{standin.url}', parallel: 2}}}}\n"
+            "llms: {mine: {engine: o, model: triage-mine, card: mine.json}}\n"
+            "policy: {primary: mine}\n"
+        )
+        yield standin
+
+
+def linted(triage, *options):
+    ran = triage("taxonomy", "lint", "--json", *options)
+    return ran.code, {one["place"]: one for one in json.loads(ran.out) if one["place"].startswith("llms")}
+
+
+def test_lint_knows_context_and_memory_from_an_ollama_that_answers(triage, in_ollama, tmp_path):
+    in_ollama.add("triage-mine", tmp_path / "mine.gguf", **PARAMETERS)
+    code, found = linted(triage, "--vram-gib", "8")
+    assert (code, found.keys()) == (0, {"llms"})
+    # 2 * 1 layer * 1 head * 16 wide * 2 bytes * 2,560 tokens * 2 slots are 0.0003 GiB; buffers count as 1 GiB.
+    assert "mine 1.0 GiB (0.00 of it for 2 slots of 2,560 tokens), 1.0 GiB in all, of 8 GiB" in found["llms"]["what"]
+    assert linted(triage)[1]["llms"]["do"] == "say its size with --vram-gib"
+    assert linted(triage, "--vram-gib", "1")[1]["llms"]["level"] == "warning"
+
+
+def test_lint_refuses_a_context_that_cuts_prompts(triage, in_ollama, tmp_path):
+    in_ollama.add("triage-mine", tmp_path / "mine.gguf", **PARAMETERS | {"num_ctx": 1024})
+    code, found = linted(triage)
+    assert code == 1
+    assert found["llms.mine"]["what"] == "its prompts need a context of 2,560 tokens, and it has 1,024"
+
+
+def test_lint_says_what_it_cannot_know(triage, in_ollama, tmp_path):
+    code, found = linted(triage)
+    assert code == 0
+    assert found["llms.mine"]["what"] == "nobody knows what 2 slots of 2,560 tokens take of the GPU"
+    (tmp_path / "triage.yaml").write_text(
+        "engines: {o: {kind: ollama, url: 'http://127.0.0.1:1'}}\n"
+        "llms: {mine: {engine: o, model: 'mistral:7b-instruct-v0.3-q8_0', card: mine.json}}\n"
+        "policy: {primary: mine}\n"
+    )
+    assert "mine 9.4 GiB (1.25 of it for 4 slots of 2,560 tokens)" in linted(triage)[1]["llms"]["what"]
+
+
+def test_lint_names_two_labels_with_one_code(triage, in_ollama, tmp_path):
+    card = json.loads((tmp_path / "mine.json").read_text())
+    card["codes"]["category"] = dict.fromkeys(card["codes"]["category"], "A")
+    (tmp_path / "mine.json").write_text(json.dumps(card))
+    code, found = linted(triage)
+    assert code == 1
+    assert "needs a code of its own for each label" in found["llms.mine"]["what"]
 
 
 def test_show_is_what_is_stored(stored):

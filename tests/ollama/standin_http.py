@@ -18,6 +18,13 @@ DETAILS = {
     "parameter_size": "2.23M",
     "quantization_level": "Q8_0",
 }
+# The shape of the demo's primary, in the words of a GGUF.
+SHAPE = {
+    "llama.block_count": 1,
+    "llama.embedding_length": 32,
+    "llama.attention.head_count": 2,
+    "llama.attention.head_count_kv": 1,
+}
 
 
 class Left(Exception):
@@ -149,7 +156,7 @@ class Handler(BaseHTTPRequestHandler):
             "parameters": "\n".join(f"{key:30} {value}" for key, value in sorted(model.parameters.items())),
             "template": "{{ .Prompt }}",
             "details": DETAILS,
-            "model_info": {"general.architecture": "llama"},
+            "model_info": {"general.architecture": "llama"} | SHAPE,
             "tensors": [],
             "capabilities": ["completion"],
             "modified_at": "2026-11-21T15:10:31Z",

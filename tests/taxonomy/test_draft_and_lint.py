@@ -8,7 +8,7 @@ from models import taxonomy
 from models.errors import ConfigError, InvalidRequest
 from models.taxonomy import MOST_LABELS, Taxonomy
 from models.taxonomy_draft import draft
-from models.taxonomy_lint import closest, lint
+from models.taxonomy_lint import Asked, Context, closest, lint
 
 ROWS = [
     ("the printer is out of paper", {"category": "Hardware"}),
@@ -70,23 +70,93 @@ def test_the_closest_pair_is_found():
     first, *_ = closest(found.fields_["category"])
     assert set(first[:2]) == {"refund_missing", "refund_late"}
     assert 0.6 < first[2] <= 1
-    assert any("read alike" in finding.what for finding in lint(found, {}))
+    assert any("read alike" in finding.what for finding in lint(found))
 
 
 def test_each_weakness_has_a_finding():
     found = field({"id": "a", "description": "Apples", "examples": ["x", "y", "z"]}, {"id": "b"})
-    said = {(one.level, one.what) for one in lint(found, {"tiny": {"category": {"a": "A"}}})}
+    said = {(one.level, one.what) for one in lint(found, [Asked("tiny", {"category": {"a": "A"}})])}
     assert said == {
         ("error", "the llm tiny has no code for b"),
         ("warning", "no description: b"),
         ("warning", "fewer than 3 examples: b"),
     }
-    assert all(one.do for one in lint(found, {}))
+    assert all(one.do for one in lint(found))
 
 
-def test_many_labels_are_a_warning():
-    found = field(*({"id": f"l{n}", "description": f"words{n}", "examples": ["x", "y", "z"]} for n in range(61)))
-    assert ["many" in one.what for one in lint(found, {})] == [True]
+def described(n):
+    return field(*({"id": f"l{i}", "description": f"words{i}", "examples": ["x", "y", "z"]} for i in range(n)))
+
+
+@pytest.mark.parametrize(
+    ("n", "most", "said"),
+    [
+        (60, 256, []),
+        (61, 256, [("warning", "61 labels are many for the llm stock, which was not trained on them")]),
+        (
+            257,
+            256,
+            [("error", "257 labels, and the llm stock can have codes for 256: its engine lists 20 tokens at most")],
+        ),
+        (257, None, [("warning", "257 labels are many for the llm stock, which was not trained on them")]),
+    ],
+)
+def test_labels_that_are_too_many_for_an_llm_that_was_not_trained_on_them(n, most, said):
+    found = lint(described(n), [Asked("stock", zero_shot=True, most=most)])
+    assert [(one.level, one.what) for one in found] == said
+    assert all("linear" in one.do for one in found)
+
+
+def test_a_trained_llm_may_have_as_many_labels_as_it_was_trained_on():
+    codes = {"category": {f"l{i}": str(i) for i in range(300)}}
+    assert lint(described(300), [Asked("tuned", codes)]) == []
+
+
+def test_an_llm_without_usable_codes_is_an_error():
+    (one,) = lint(
+        described(2), [Asked("tiny", broken="The card of tiny is broken: field 'x' needs a code of its own.")]
+    )
+    assert (one.level, one.place) == ("error", "llms.tiny")
+    assert one.what.endswith("needs a code of its own")
+
+
+@pytest.mark.parametrize(
+    ("given", "level", "words"),
+    [
+        (None, "note", "label lists of about 1,500 tokens, a ticket and the question need a context of 3,072 tokens"),
+        (2048, "error", "need a context of 3,072 tokens, and it has 2,048"),
+    ],
+)
+def test_a_context_that_is_too_short_or_not_known(given, level, words):
+    found = lint(described(2), [Asked("stock", zero_shot=True, context=Context(1500, 3072, 4, given, 1.5, 9.7))])
+    one = next(one for one in found if one.place == "llms.stock")
+    assert one.level == level
+    assert words in one.what
+    assert "num_ctx 3072" in one.do
+
+
+@pytest.mark.parametrize(
+    ("vram", "level", "words"),
+    [
+        (None, "note", "19.4 GiB in all, of a GPU of unknown size"),
+        (24.0, "note", "19.4 GiB in all, of 24 GiB"),
+        (20.0, "warning", "19.4 GiB in all, more than 95% of 20 GiB"),
+    ],
+)
+def test_what_all_llms_together_take_of_the_gpu(vram, level, words):
+    context = Context(1500, 3072, 4, 3072, 1.5, 9.7)
+    found = lint(described(2), [Asked(name, zero_shot=True, context=context) for name in ("a", "b")], vram)
+    (one,) = found
+    assert (one.level, one.place) == (level, "llms")
+    assert (
+        one.what == f"memory: a 9.7 GiB (1.50 of it for 4 slots of 3,072 tokens), b 9.7 GiB (1.50 of it for "
+        f"4 slots of 3,072 tokens), {words}"
+    )
+
+
+def test_an_llm_of_unknown_shape_is_a_note():
+    (one,) = lint(described(2), [Asked("stock", zero_shot=True, context=Context(10, 1024, 4, 4096))], 24.0)
+    assert (one.level, one.what) == ("note", "nobody knows what 4 slots of 4,096 tokens take of the GPU")
 
 
 @pytest.mark.parametrize("n", [2, 20, 77, 151, MOST_LABELS])

@@ -1,0 +1,108 @@
+"""What lint has to know of each llm: from triage.yaml, cards, recipes, an Ollama that answers. Used by vocabulary."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.errors import ConfigError, TriageError
+from models.llm import memory, zero_shot
+from models.llm.card import Card, load_card
+from models.llm.codes import MOST
+from models.taxonomy import Taxonomy
+from service.cli.common import say
+from service.settings import Loaded
+
+if TYPE_CHECKING:
+    from models.taxonomy_lint import Asked, Context
+
+LISTED = {"ollama": 20, "openai": 20}  # of the likeliest tokens, by kind of engine; others score any code
+TOKEN_BYTES = 3  # of a label list: fewer than in any text of words, so the estimate is on the safe side
+
+
+def asked(loaded: Loaded, taxonomy: Taxonomy) -> "list[Asked]":
+    """The llms that policy or experiments ask."""
+    return [one for name in loaded.config.asked if (one := _asked(loaded, name, taxonomy)) is not None]
+
+
+def _asked(loaded: Loaded, name: str, taxonomy: Taxonomy) -> "Asked | None":
+    """None for one whose weights are not there, which is doctor's business."""
+    from models.taxonomy_lint import Asked  # scikit-learn takes a second to load
+
+    shows = LISTED.get(loaded.config.engines[loaded.config.llms[name].engine].kind)
+    zero = _family(loaded, name) is not None
+    most = MOST * MOST if shows else None
+    try:
+        card = _card(loaded, name, taxonomy, shows)
+    except ConfigError as error:
+        too_many = zero and most is not None and any(len(one.labels) > most for one in taxonomy.fields_.values())
+        return Asked(name, zero_shot=zero, most=most, broken=None if too_many else error.message)
+    except TriageError:
+        say(f"The llm {name} is left out: triage doctor says why.")
+        return None
+    context = _context(loaded, name, card)
+    return Asked(name, {} if zero else card.codes, zero_shot=zero, most=most, context=context)
+
+
+def _family(loaded: Loaded, name: str) -> str | None:
+    return getattr(loaded.config.llms[name], "family", None)
+
+
+def _card(loaded: Loaded, name: str, taxonomy: Taxonomy, shows: int | None) -> Card:
+    """As it will be loaded; a vocabulary that nobody has asked is taken to have every code."""
+    family = _family(loaded, name)
+    if family is None:
+        return load_card(loaded.model_path(name))
+    return zero_shot.card(name, Path(), "", family, taxonomy, lambda _: True, shows)
+
+
+def _context(loaded: Loaded, name: str, card: Card) -> "Context | None":
+    """None where no GPU of ours holds it: in a cloud, or on the CPU inside the worker."""
+    config = loaded.config.llms[name]
+    engine = loaded.config.engines[config.engine]
+    if engine.kind != "ollama":
+        return None
+    from models.taxonomy_lint import Context
+    from service.cli.ollama_admin import PARAMETERS
+
+    labels = -(-len(card.header.encode()) // TOKEN_BYTES)
+    needed = memory.num_ctx(labels) if card.header else int(PARAMETERS["num_ctx"])
+    given, weights, layers = _served(engine.url, config.model)
+    held = given or needed
+    recipe = memory.recipes().named(config.model)
+    kv = None
+    if layers is not None:
+        kv = memory.kv_gib(*layers, held, engine.parallel)
+    elif recipe is not None:
+        weights = recipe.shape.weights_gib(memory.recipes().bits[recipe.quantisation])
+        kv = recipe.shape.kv_gib(held, engine.parallel)
+    gib = None if kv is None or weights is None else weights + kv + memory.BUFFERS_GIB
+    return Context(labels, needed, engine.parallel, given, kv, gib)
+
+
+def _served(url: str, model: str) -> tuple[int | None, float | None, tuple[int, int, int] | None]:
+    """What that Ollama says of it, as far as it answers: num_ctx, GiB of weights, and layers, KV heads, their width."""
+    from service.cli import ollama_admin  # slow to import
+
+    try:
+        with ollama_admin.admin(url, timeout_s=5) as client:
+            digest = ollama_admin.digest(client, model)
+            size = next((one.size for one in client.list().models if digest and one.digest == digest), None)
+            if size is None:
+                return None, None, None
+            told = client.show(model)
+    except TriageError:
+        return None, None, None
+    words = [line.split() for line in (told.parameters or "").splitlines()]
+    given = next((int(word[1]) for word in words if word[:1] == ["num_ctx"]), None)
+    return given, size / memory.GIB, _layers(told.modelinfo or {})
+
+
+def _layers(info: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    """Of a GGUF's own description; without a width of its own a head has its share of the embedding."""
+    kind = f"{info.get('general.architecture')}."
+    layers, heads = info.get(f"{kind}block_count"), info.get(f"{kind}attention.head_count")
+    wide = info.get(f"{kind}embedding_length")
+    if not layers or not heads or not wide:
+        return None
+    width = info.get(f"{kind}attention.key_length") or wide // heads
+    return int(layers), int(info.get(f"{kind}attention.head_count_kv") or heads), int(width)
