@@ -68,7 +68,7 @@ def _asked(ask: Ask, groups: Mapping[str, Sequence[str]], shares: Mapping[str, f
 
 def _understood(asked: Mapping[str, Scores], groups: Mapping[str, Sequence[str]], shares: Mapping[str, float]) -> float:
     """The probability that the llm answers the second question with one of its codes at all."""
-    masses = [(shares[group], mass(listed(said.logprobs, groups[group]))) for group, said in asked.items()]
+    masses = [(shares[group], mass(filled(said.logprobs, groups[group], said.bounds))) for group, said in asked.items()]
     total = math.fsum(share for share, _ in masses)
     return min(1.0, math.fsum(share * own for share, own in masses) / total) if total > 0 else 1.0
 
