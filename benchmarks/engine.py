@@ -6,7 +6,7 @@ Used by worker.py and tutorial.py. It reads no prompt, so what is measured aroun
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from models.llm.card import Card
 from workers.engines.base import Scores, Timings
@@ -26,8 +26,14 @@ class Timed:
         self.call_s = call_s
         self.slots = threading.Semaphore(parallel)
 
+    def vocabulary(self, card: Card) -> Callable[[str], bool]:
+        return lambda text: True
+
     def load(self, card: Card) -> Card:
         return card
+
+    def count(self, llm: str, text: str) -> None:
+        """It reads nothing."""
 
     def score(self, llm: str, prompt: str, codes: Sequence[str]) -> Scores:
         """The same scores for every prompt."""

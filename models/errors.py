@@ -101,3 +101,7 @@ class EngineDown(EngineError):
 
 class TicketRejected(EngineError):
     """The engine is well and refuses this very ticket: counts as the ticket's attempt."""
+
+
+class PromptTooLong(TicketRejected):
+    """The prompt has more tokens than the llm's context holds: less of the ticket may fit."""

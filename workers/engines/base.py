@@ -3,7 +3,7 @@
 Called by workers; engines know neither tables, settings nor Celery.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
@@ -63,6 +63,12 @@ class Engine(Protocol):
     parallel: int
     shows: int | None
 
+    def vocabulary(self, card: Card) -> Callable[[str], bool]:
+        """Says of a text whether it is one token of the llm; the card needs no codes yet.
+
+        Raises EngineDown when the llm is not there to be asked.
+        """
+
     def load(self, card: Card) -> Card:
         """Loads and warms an llm, once; again only if the engine lost it. Gives the card as served.
 
@@ -75,6 +81,9 @@ class Engine(Protocol):
 
         Raises EngineDown when the llm is not loaded, TicketRejected when this prompt cannot be scored, or EngineError.
         """
+
+    def count(self, llm: str, text: str) -> int | None:
+        """How many tokens a text is in a loaded llm; None where there is no tokenizer to ask."""
 
     def open_breaker(self, llm: str) -> str | None:
         """Why an llm that was loaded is not asked now: it failed too often in a row, or its server wants a pause.

@@ -5,7 +5,7 @@ Called by workers. What computes is loaded with the first llm: a worker without 
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING
@@ -35,6 +35,13 @@ class Linear:
         self.parallel = parallel
         self._loaded: dict[str, _Loaded] = {}
         self._loading = threading.Lock()
+
+    def vocabulary(self, card: Card) -> Callable[[str], bool]:
+        """It has no tokens: triage.yaml gives it no family."""
+        return lambda text: False
+
+    def count(self, llm: str, text: str) -> None:
+        """It has no tokens."""
 
     def load(self, card: Card) -> Card:
         """Reads the llm's file. Raises EngineDown when it is not there, ConfigError when it is something else."""

@@ -1,48 +1,45 @@
 """The llama.cpp engine, in process: one xllamacpp server per llm, on a private unix socket. Called by workers."""
 
-import http.client
 import itertools
-import json
 import math
 import os
 import shutil
-import socket
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Before the import: OpenMP threads that spin at their barriers starve a busy machine (20 times slower, measured).
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-import xllamacpp
-
-from models.errors import EngineDown, EngineError, TicketRejected
+from models.errors import EngineDown, EngineError
 from models.llm.card import Card
+from models.llm.memory import num_ctx
 from models.llm.prompt import render
 from workers.engines.base import Scores, Timings
-from workers.engines.tokens import either, ids
+from workers.engines.llamacpp_server import VERSION, Server
+from workers.engines.tokens import either, ids, known
 
 # Holds any prepared ticket: 1,500 bytes, half as many again if lower-casing lengthens them, and the prompt around it.
 CONTEXT = 2_560
 # The raw list that each call asks for, about 5 us an entry; what it lacks comes from a second call of about 0.4 ms.
 # With 11 codes, 32 held them all for 73 to 86 % of the demo's tickets, and 24 to 48 were equally fast.
 TOP = 32
-# Lifts every code above every other token without losing float32 precision.
-BIAS = 100.0
 # A unix socket's path has 108 bytes in Linux, its closing NUL included.
 _LONGEST_SOCKET = 107
 
 
 @dataclass(frozen=True)
+class _Weights:
+    digest: str
+    server: Server
+
+
+@dataclass(frozen=True)
 class _Loaded:
     card: Card
-    server: xllamacpp.Server
-    socket: Path
+    server: Server
     ids: dict[str, list[int]]
     slots: threading.Semaphore
 
@@ -52,22 +49,29 @@ class LlamaCpp:
 
     kind = "llamacpp"
     shows: int | None = None
-    version = str(xllamacpp.__version__)
+    version = VERSION
 
     def __init__(self, directory: Path, *, parallel: int = 4, threads: int = 1, context: int = CONTEXT):
         self.parallel = parallel
         self._threads = threads
         self._context = context
         self._sockets = _private(directory)
+        self._weights: dict[str, _Weights] = {}
         self._loaded: dict[str, _Loaded] = {}
         self._loading = threading.Lock()
         self._numbers = itertools.count(1)
 
+    def vocabulary(self, card: Card) -> Callable[[str], bool]:
+        """Asks the llm's own tokenizer, for which its weights are loaded if they are not."""
+        with self._loading:
+            server = self._server(card)
+        return known(card, server.tokenize)
+
     def load(self, card: Card) -> Card:
         """Starts the llm's server and warms every slot. Raises EngineDown, or ConfigError for bad codes."""
         with self._loading:
-            known = self._loaded.get(card.name)
-            if known is None or known.card != card:
+            before = self._loaded.get(card.name)
+            if before is None or before.card != card:
                 ready = self._start(card)
                 self._warm(ready)
                 self._loaded[card.name] = ready
@@ -85,7 +89,11 @@ class LlamaCpp:
 
     def tokenize(self, llm: str, prompt: str) -> list[int]:
         """The prompt's token ids, exactly as score would read them."""
-        return _tokenize(self._of(llm).socket, prompt, begin=True)
+        return self._of(llm).server.tokenize(prompt, begin=True)
+
+    def count(self, llm: str, text: str) -> int:
+        """The tokens of a text, as a prompt that holds it has them."""
+        return len(self._of(llm).server.tokenize(text))
 
     def open_breaker(self, llm: str) -> None:
         """It has none: what runs in this process does not go away for a while."""
@@ -94,6 +102,7 @@ class LlamaCpp:
         """Stops every server and removes the sockets."""
         with self._loading:
             self._loaded.clear()
+            self._weights.clear()
             shutil.rmtree(self._sockets, ignore_errors=True)
 
     def _of(self, llm: str) -> _Loaded:
@@ -103,39 +112,37 @@ class LlamaCpp:
         return ready
 
     def _start(self, card: Card) -> _Loaded:
-        if not card.path.is_file():
-            raise EngineDown(f"There is no GGUF file at {card.path}.")
-        self._sockets.mkdir(mode=0o700, exist_ok=True)
-        path = self._sockets / f"{next(self._numbers)}.sock"
-        try:
-            server = xllamacpp.Server(self._parameters(card, path))
-        except RuntimeError as error:
-            raise EngineDown(f"llama.cpp could not load {card.path.name}: {error}.") from error
-        # A server that is dropped before its loop runs never ends, with the GIL held; an answer proves that it runs.
-        _complete(server, "", [], n_probs=1)
-        known = ids(card, lambda text: _tokenize(path, text))
-        return _Loaded(card, server, path, known, threading.Semaphore(self.parallel))
+        server = self._server(card)
+        return _Loaded(card, server, ids(card, server.tokenize), threading.Semaphore(self.parallel))
 
-    def _parameters(self, card: Card, path: Path) -> xllamacpp.CommonParams:
-        p = xllamacpp.CommonParams()
-        p.model.path = str(card.path)
-        # A mapped file that someone overwrites or truncates kills this process with SIGBUS; copying loads as fast.
-        p.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
-        p.hostnames = [str(path)]
-        p.n_parallel = self.parallel
-        p.n_ctx = self._context * self.parallel
-        p.cpuparams.n_threads = p.cpuparams_batch.n_threads = self._threads
-        p.n_gpu_layers = 0
-        p.cache_ram_mib = 0
-        p.warmup = p.fit_params = p.ui = False
-        p.verbosity = 0
-        return p
+    def _server(self, card: Card) -> Server:
+        """The weights in memory, with room for the prompts: the same ones while only what is asked has changed."""
+        weights = self._weights.get(card.name)
+        if weights is None or (weights.digest, weights.server.gguf) != (card.digest, card.path):
+            # A token has about four bytes of English; should that be too little room, it is seen below.
+            weights = self._begun(card, num_ctx(len(_asked(card, "")) // 3) if card.budget else self._context)
+        needed = num_ctx(len(weights.server.tokenize(_asked(card, ""), begin=True))) if card.budget else 0
+        if needed > weights.server.context:
+            weights = self._begun(card, needed)
+        return weights.server
+
+    def _begun(self, card: Card, context: int) -> _Weights:
+        self._sockets.mkdir(mode=0o700, exist_ok=True)
+        socket = self._sockets / f"{next(self._numbers)}.sock"
+        server = Server(card.path, socket, parallel=self.parallel, threads=self._threads, context=context)
+        self._weights[card.name] = made = _Weights(card.digest, server)
+        return made
 
     def _warm(self, ready: _Loaded) -> None:
         """At once on all slots: one after the other would land on the same slot, which has the header already."""
-        prompt = render("warm", next(iter(ready.card.codes)), ready.card.prompt_version)
+        prompt = _asked(ready.card, "warm")
         with ThreadPoolExecutor(self.parallel) as pool:
             list(pool.map(lambda _: _score(ready, prompt, list(ready.ids)), range(self.parallel)))
+
+
+def _asked(card: Card, text: str) -> str:
+    """A prompt of the llm; no field's question is much longer than another's."""
+    return render(text, next(iter(card.codes), ""), card.prompt_version, card.header)
 
 
 def _score(ready: _Loaded, prompt: str, codes: Sequence[str]) -> tuple[dict[str, float], list[dict[str, Any]]]:
@@ -149,12 +156,12 @@ def _score(ready: _Loaded, prompt: str, codes: Sequence[str]) -> tuple[dict[str,
     if not tokens:
         return {}, []
     # A list shorter than the codes cannot hold them all, so then it need not be long.
-    first = _complete(ready.server, prompt, tokens, n_probs=TOP if len(tokens) <= TOP else 1)
+    first = ready.server.complete(prompt, tokens, n_probs=TOP if len(tokens) <= TOP else 1)
     token = _first_token(first)
     raw = {entry["id"]: entry["logprob"] for entry in [*token["top_logprobs"], token]}
     usages = [first["timings"]]
     if not all(id_ in raw for id_ in tokens):
-        second = _complete(ready.server, prompt, tokens, n_probs=len(tokens), post_sampling_probs=True)
+        second = ready.server.complete(prompt, tokens, n_probs=len(tokens), post_sampling_probs=True)
         usages.append(second["timings"])
         raw |= _lifted(raw, token["id"], _first_token(second)["top_probs"])
     found = {code: [raw[id_] for id_ in own if id_ in raw] for code, own in wanted.items()}
@@ -167,35 +174,6 @@ def _lifted(raw: dict[int, float], sampled: int, entries: list[dict[str, Any]]) 
         return {}
     lift = raw[sampled] - among_codes[sampled]
     return {id_: value + lift for id_, value in among_codes.items() if id_ not in raw}
-
-
-def _complete(server: xllamacpp.Server, prompt: str, tokens: Sequence[int], **options: object) -> dict[str, Any]:
-    request = {
-        "prompt": prompt,
-        "max_tokens": 1,
-        "temperature": 1.0,
-        "samplers": [],
-        "cache_prompt": True,
-        "logit_bias": [[id_, BIAS] for id_ in tokens],
-        **options,
-    }
-    try:
-        reply: dict[str, Any] = server.handle_completions(request)
-    except TypeError as error:
-        raise TicketRejected(f"llama.cpp cannot read the prompt: {error}.") from error
-    if "error" in reply:
-        raise _refusal(reply["error"])
-    return reply
-
-
-def _refusal(error: dict[str, Any]) -> EngineError:
-    if error.get("type") == "exceed_context_size_error":
-        return TicketRejected(
-            f"The prompt has {error['n_prompt_tokens']} tokens, the llm's context holds {error['n_ctx']}."
-        )
-    if error.get("code") == 503:
-        return EngineDown(f"llama.cpp is not ready: {error.get('message')}.")
-    return EngineError(f"llama.cpp failed: {error.get('message')}.")
 
 
 def _first_token(reply: dict[str, Any]) -> dict[str, Any]:
@@ -219,17 +197,6 @@ def _timings(call_ms: float, waited_ms: float, usages: list[dict[str, Any]]) -> 
         prompt_tokens=usages[0]["cache_n"] + usages[0]["prompt_n"] if usages else None,
         cached_tokens=usages[0]["cache_n"] if usages else None,
     )
-
-
-def _tokenize(path: Path, text: str, begin: bool = False) -> list[int]:
-    """Asks the server's own tokenizer, which reads control tokens in a text just as a completion does."""
-    connection = http.client.HTTPConnection("localhost")
-    with socket.socket(socket.AF_UNIX) as connection.sock:
-        connection.sock.connect(str(path))
-        body = json.dumps({"content": text, "add_special": begin, "parse_special": True})
-        connection.request("POST", "/tokenize", body, {"Content-Type": "application/json"})
-        tokens: list[int] = json.loads(connection.getresponse().read())["tokens"]
-    return tokens
 
 
 def _private(directory: Path) -> Path:

@@ -3,7 +3,7 @@
 import dataclasses
 import threading
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -12,17 +12,20 @@ from typing import Any
 import structlog
 from circuitbreaker import CircuitBreaker
 
-from models.errors import ConfigError, EngineDown, EngineError
+from models.errors import ConfigError, EngineDown, EngineError, PromptTooLong
 from models.llm.card import Card
+from models.llm.memory import num_ctx
 from models.llm.prompt import render
 from workers.engines import guard
 from workers.engines.base import Scores, Timings
 from workers.engines.guard import added
 from workers.engines.ollama_http import TOP, Server, token_request
-from workers.engines.tokens import scored, spellings
+from workers.engines.tokens import listed, scored, spellings
 
 log = structlog.get_logger()
 SERVER = "Ollama"  # as sentences call it
+_LONGER = "make it with a larger num_ctx, or set OLLAMA_CONTEXT_LENGTH where Ollama runs"
+_SHORT = f"long tickets will be cut more than they need be; {_LONGER}"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,14 @@ class Ollama:
         self._loaded: dict[str, _Loaded] = {}
         self._crowded: dict[str, str] = {}
         self._loading = threading.Lock()
+
+    def vocabulary(self, card: Card) -> Callable[[str], bool]:
+        """Ollama lists a model's tokens; where it does not, a letter is one everywhere."""
+        tokens = self._server.tokens(self._models[card.name])
+        return listed(card, tokens) if tokens else lambda text: len(text) == 1
+
+    def count(self, llm: str, text: str) -> None:
+        """Ollama has no tokenizer to ask."""
 
     def load(self, card: Card) -> Card:
         """Has Ollama load the llm and warms every slot; again when Ollama lost it, or failed too often.
@@ -124,7 +135,12 @@ class Ollama:
         return ready
 
     def _require_tokens(self, ready: _Loaded) -> None:
-        """Ollama has no tokenizer to ask, but it counts: a code must be as long as a letter, which is one token."""
+        """Ollama has no tokenizer to ask, but it counts: a code must be as long as a letter, which is one token.
+
+        What came from the llm's own vocabulary needs no such proof.
+        """
+        if ready.wanted.header:
+            return
         codes = sorted(ready.codes)
         with ThreadPoolExecutor(self.parallel) as pool:
             letter, *counts = pool.map(lambda text: self._count(ready, text), ["a", *codes])
@@ -139,13 +155,25 @@ class Ollama:
 
     def _warm(self, ready: _Loaded) -> None:
         """At once on all slots: one after the other would land on the same slot, which has the header already."""
-        prompt = render("warm", next(iter(ready.wanted.codes)), ready.wanted.prompt_version)
+        card = ready.wanted
+        prompt = render("warm", next(iter(card.codes)), card.prompt_version, card.header)
         with ThreadPoolExecutor(self.parallel) as pool:
-            list(pool.map(lambda _: self._warm_one(ready, prompt), range(self.parallel)))
+            tokens = max(pool.map(lambda _: self._warm_one(ready, prompt), range(self.parallel)))
+        resident = self._server.resident().get(ready.digest)
+        context = resident.context if resident is not None else None
+        if card.budget and context is not None and context < (wanted := num_ctx(tokens)):
+            log.warning("ollama.short_context", llm=card.name, context=context, wanted=wanted, why=_SHORT)
 
-    def _warm_one(self, ready: _Loaded, prompt: str) -> None:
+    def _warm_one(self, ready: _Loaded, prompt: str) -> int:
         with self._slot(self._load_s) as left:
-            by_text(self._server.generate(token_request(ready.model, prompt), left))
+            try:
+                reply = self._server.generate(token_request(ready.model, prompt), left)
+            except PromptTooLong:
+                raise ConfigError(
+                    f"The labels alone do not fit into the context of {ready.model}: {_LONGER}."
+                ) from None
+        by_text(reply)
+        return int(reply.get("prompt_eval_count", 0))
 
     def _require_room(self, ready: _Loaded, before: Container[str]) -> None:
         """Two llms that push each other out would load anew for every ticket; so then the later one is not used.
@@ -170,9 +198,14 @@ class Ollama:
 
 
 def _as_served(card: Card, digest: str, blob: str) -> Card:
-    """The card, without its calibration unless Ollama is known to hold the very weights that was fitted on."""
+    """The card, without its calibration unless Ollama is known to hold the very weights that was fitted on.
+
+    A card that names no weights is for whatever Ollama holds.
+    """
     if blob == card.digest or digest in card.served:
         return dataclasses.replace(card, served=(digest,))
+    if not card.digest:
+        return dataclasses.replace(card, digest=blob or digest, served=(digest,))
     log.warning("ollama.uncalibrated", llm=card.name, served=digest, why="the card was not written for these weights")
     return dataclasses.replace(card, digest=digest, calibration={}, served=(digest,))
 

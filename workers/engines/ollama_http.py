@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import structlog
 
-from models.errors import ConfigError, EngineDown, EngineError, TicketRejected
+from models.errors import ConfigError, EngineDown, EngineError, PromptTooLong, TicketRejected
 
 log = structlog.get_logger()
 
@@ -28,10 +28,11 @@ _BLOB = re.compile(r"^FROM .*sha256-([0-9a-f]{64})$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Resident:
-    """A model in Ollama's memory: bytes in all, and of them on a GPU."""
+    """A model in Ollama's memory: bytes in all, of them on a GPU, and the tokens a prompt may have, if it says so."""
 
     size: int
     size_vram: int
+    context: int | None = None
 
 
 class _Passing(EngineDown):
@@ -69,10 +70,15 @@ class Server:
         found = _BLOB.search(self._look("POST", "/api/show", {"model": model}).get("modelfile", ""))
         return found.group(1) if found else ""
 
+    def tokens(self, model: str) -> set[str]:
+        """The model's vocabulary, as it is written in its file; some megabytes."""
+        shown = self._look("POST", "/api/show", {"model": model, "verbose": True})
+        return set((shown.get("model_info") or {}).get("tokenizer.ggml.tokens") or ())
+
     def resident(self) -> dict[str, Resident]:
         """What is in memory, by Ollama's digest: of two names for the same thing only one is told."""
         models = self._look("GET", "/api/ps")["models"]
-        return {one["digest"]: Resident(one.get("size", 0), one.get("size_vram", 0)) for one in models}
+        return {one["digest"]: _resident(one) for one in models}
 
     def preload(self, model: str, timeout_s: float) -> None:
         """Has the model loaded. A caller who leaves too early has the loading ended, so the timeout must be long."""
@@ -134,12 +140,16 @@ def refusal(status: int, said: str, body: dict[str, Any]) -> EngineError:
             f"Ollama has no model {body.get('model')!r}: run triage llm create or triage llm pull for it."
         )
     if status == 400 and "context" in said:
-        return TicketRejected("The prompt has more tokens than the llm's context in Ollama holds.")
+        return PromptTooLong("The prompt has more tokens than the llm's context in Ollama holds.")
     if status == 503 or "unexpectedly stopped" in said:
         return _Passing(f"Ollama is not able to answer now: {said}.")
     if status >= 500:
         return EngineDown(f"Ollama failed with {status}: {said}.")
     return EngineError(f"Ollama refused the request with {status}: {said}.")
+
+
+def _resident(one: dict[str, Any]) -> Resident:
+    return Resident(one.get("size", 0), one.get("size_vram", 0), one.get("context_length"))
 
 
 def _tagged(model: str) -> str:

@@ -7,7 +7,7 @@ its answers, and the form in which it was asked.
 import dataclasses
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,13 +17,14 @@ from circuitbreaker import CircuitBreaker
 
 from models.errors import ConfigError, EngineDown, EngineError
 from models.llm.card import Card
+from models.llm.codes import LEVELS
 from workers.engines import guard
 from workers.engines.base import Scores
 from workers.engines.openai_forms import Form
 from workers.engines.openai_http import NotOffered, Server
 from workers.engines.openai_probe import GONE, Probe
 from workers.engines.openai_usage import Bill, answering, free, timings, tokens
-from workers.engines.tokens import LEVELS, scored, single, spellings
+from workers.engines.tokens import scored, single, spellings
 
 log = structlog.get_logger()
 SERVER = "The server"  # as sentences call it
@@ -73,6 +74,13 @@ class OpenAi:
         self._loaded: dict[str, _Loaded] = {}
         self._probe = Probe(url, self._sent, parallel)
         self._loading = threading.Lock()
+
+    def vocabulary(self, card: Card) -> Callable[[str], bool]:
+        """No server tells its tokens; a letter is one everywhere."""
+        return lambda text: len(text) == 1
+
+    def count(self, llm: str, text: str) -> None:
+        """No server has a tokenizer that all of them have."""
 
     def load(self, card: Card) -> Card:
         """Finds out whether the server is there, takes the key, has the model, and in which form it can be asked.
@@ -179,9 +187,14 @@ def _chosen(label: str | None, labels: Mapping[str, str]) -> str | None:
 
 
 def _as_served(card: Card, identity: str) -> Card:
-    """The card, without its calibration unless that was fitted on what this server calls so, asked in this form."""
+    """The card, without its calibration unless that was fitted on what this server calls so, asked in this form.
+
+    A card that names no weights is for whatever is served.
+    """
     if identity in (card.digest, *card.served):
         return dataclasses.replace(card, served=(identity,))
+    if not card.digest:
+        return dataclasses.replace(card, digest=identity, served=(identity,))
     log.warning("openai.uncalibrated", llm=card.name, served=identity, why="the card does not name it under served")
     return dataclasses.replace(card, digest=identity, calibration={}, served=(identity,))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from models.errors import ConfigError, EngineDown, EngineError, TicketRejected
+from models.errors import ConfigError, EngineDown, EngineError, PromptTooLong, TicketRejected
 from workers.engines.guard import Paused
 
 _CONNECT_S = 5.0
@@ -111,7 +111,7 @@ class Server:
         if status >= 500 or status == 408:
             return EngineDown(f"{self.url} failed with {status}.")
         if status == 413 or (status in (400, 422) and _TOO_LONG.search(_message(said))):
-            return TicketRejected("The prompt has more tokens than the llm's context holds there.")
+            return PromptTooLong("The prompt has more tokens than the llm's context holds there.")
         return NotOffered(f"{self.url} refused the request with {status}{_named(said)}.", status)
 
     def _key_refused(self, status: int) -> str:

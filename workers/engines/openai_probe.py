@@ -27,10 +27,11 @@ class Probe:
     def form(self, card: Card, model: str) -> tuple[Form, dict[str, Any]]:
         """The first form that the server really answers, and that answer. Some take a request and leave out half."""
         name, labels = next(iter(card.codes.items()))
-        prompt = render("warm", name, card.prompt_version)
+        prompt = render("warm", name, card.prompt_version, card.header)
         gone: set[str] = set()
-        while (at := self._next_form.get(card.name, 0)) < len(FORMS):
-            form = FORMS[at]
+        forms = _fitting(card)
+        while (at := self._next_form.get(card.name, 0)) < len(forms):
+            form = forms[at]
             try:
                 if form.path not in gone:
                     reply = self._send(card.name, form, form.request(model, prompt, labels))
@@ -61,3 +62,10 @@ class Probe:
             if letter is not None and count is not None and count != letter:
                 many = count - letter + 1
                 raise ConfigError(f"The code {code!r} is {many} tokens in this llm: a code must be exactly one.")
+
+
+def _fitting(card: Card) -> list[Form]:
+    """A prompt with the marks of a turn must be taken as it is; one without needs a server that puts them around it."""
+    if not card.header:
+        return list(FORMS)
+    return [form for form in FORMS if isinstance(form, Completions) == (card.family != "plain")]

@@ -1,19 +1,19 @@
 """Codes as tokens: how each may read, and what a list of the likeliest tokens says of them. Used by the engines."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import reduce
 
 from models.errors import ConfigError
 from models.llm.answer import bounded
 from models.llm.card import Card
-from models.llm.codes import resolve
+from models.llm.codes import LEVELS, resolve
 from workers.engines.base import Scores, Timings
 from workers.engines.guard import added
 
-# What parts a code of two levels, group and member, which are one token each.
-LEVELS = "/"
 # Prompts for an llm that was never trained on them.
 _ZERO_SHOT = "instruct-"
+# How vocabularies write the space before a word: SentencePiece, and byte-level BPE.
+_SPACES = "\u2581\u0120"
 
 
 def single(card: Card) -> list[str]:
@@ -40,6 +40,23 @@ def ids(card: Card, tokenize: Callable[[str], Sequence[int]]) -> dict[str, list[
     if len(set(every)) < len(every):
         raise ConfigError("Two codes are the same token in this llm: each label needs a code of its own.")
     return found
+
+
+def known(card: Card, tokenize: Callable[[str], Sequence[int]]) -> Callable[[str], bool]:
+    """Whether a text is one token where the llm's answer begins, by its own tokenizer."""
+    begin = list(tokenize("\n"))
+    return lambda text: any(list(tokenize(f"\n{one}")[:-1]) == begin for one in _answers(card, text))
+
+
+def listed(card: Card, vocabulary: Collection[str]) -> Callable[[str], bool]:
+    """The same by the llm's list of tokens, in which a space is a sign of its own."""
+    spaced = {f" {token[1:]}" for token in vocabulary if token[:1] in _SPACES}
+    return lambda text: any(one in (spaced if one[0] == " " else vocabulary) for one in _answers(card, text))
+
+
+def _answers(card: Card, code: str) -> tuple[str, ...]:
+    """How an llm of this family writes a code as its first word; where nobody knows that, either way."""
+    return {"mistral": (f" {code}",), "llama3": (code,)}.get(card.family, (code, f" {code}"))
 
 
 def _zero_shot(card: Card) -> bool:
