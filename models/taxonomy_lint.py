@@ -144,7 +144,8 @@ def _memory(llms: Sequence[Asked], vram_gib: float | None) -> Iterator[Finding]:
     for name, one in sizes.items():
         if one.kv_gib is None or one.gib is None:
             what = f"nobody knows what {one.slots} slots of {one.held:,} tokens take of the GPU"
-            yield Finding("note", f"llms.{name}", what, "have it in a running Ollama and lint again, or use the model of a recipe")
+            do = "have it in a running Ollama and lint again, or use the model of a recipe"
+            yield Finding("note", f"llms.{name}", what, do)
     known = {name: one for name, one in sizes.items() if one.gib is not None}
     if known:
         yield _fits(known, vram_gib)
