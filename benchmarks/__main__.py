@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import results
 from benchmarks.bench import NAMES, bench
-from benchmarks.ratios import Round
+from benchmarks.ratios import Measured, said
 from benchmarks.stage import ROOT, Stage, stage
 from models.errors import TriageError
 from service.embedded import EmbeddedServers
@@ -44,6 +44,7 @@ def main(
         raise typer.BadParameter(f"There is no ratio {unknown[0]}.", param_hint="--only")
     found = _measure(rounds, seconds, wanted)
     screen.print(results.table(found))
+    screen.print(results.absolute(found))
     screen.print(f"Not measured yet: {', '.join(results.UNMEASURED)}.", style="dim")
     _write(found, out or (None if only else RESULTS))
 
@@ -80,7 +81,7 @@ def _run(made: Stage, wanted: int, seconds: float, only: list[str]) -> dict[str,
     machine = results.machine(made)
     if machine["load_at_start"] > BUSY * (os.cpu_count() or 1):
         _say(f"This machine is busy (load {machine['load_at_start']}): the spread will be wide.")
-    done: list[Round] = []
+    done: list[Measured] = []
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -92,7 +93,7 @@ def _run(made: Stage, wanted: int, seconds: float, only: list[str]) -> dict[str,
         for one in bench(made, wanted, seconds, only):
             done.append(one)
             bars.update(task, description=one.name, advance=one.void is None)
-            _say(f"{one.name}: {one.ratio:.2f}" if one.ratio else f"{one.name}: void, {one.void}")
+            _say(f"{one.name}: {said(one)}")
     return results.document(machine, done)
 
 

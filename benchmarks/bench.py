@@ -1,27 +1,35 @@
 """The whole benchmark: each scene with its processes, each comparison in its rounds. Called by __main__.py."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
-from benchmarks.bare import one_token
+from benchmarks.asking import one_token, second_field
 from benchmarks.draining import demo, drain, timed
 from benchmarks.intake import intake
-from benchmarks.ratios import Round
-from benchmarks.rounds import Comparison, rounds
+from benchmarks.offline import classify
+from benchmarks.ratios import Measured
+from benchmarks.rounds import Rounds, rounds
 from benchmarks.stage import Stage
 
-Scene = Callable[[Stage, float], AbstractContextManager[list[Comparison]]]
+Scene = Callable[[Stage, float], AbstractContextManager[Sequence[Rounds]]]
 SCENES: dict[Scene, tuple[str, ...]] = {
     intake: ("intake_over_yardstick", "intake_over_tutorial", "intake_p99_over_yardstick"),
     drain: ("drain_over_tutorial",),
     timed: ("service_over_timed_engine",),
     demo: ("service_over_demo_llm",),
-    one_token: ("one_token_over_json",),
+    one_token: (
+        "one_token_over_json",
+        "one_token_over_json_300_words",
+        "one_token_over_json_new_ticket",
+        "one_token_over_json_new_ticket_300_words",
+    ),
+    second_field: ("second_field_over_first",),
+    classify: ("classify_linear_short", "classify_linear_long"),
 }
 NAMES = [name for names in SCENES.values() for name in names]
 
 
-def bench(stage: Stage, wanted: int, seconds: float, only: list[str]) -> Iterator[Round]:
+def bench(stage: Stage, wanted: int, seconds: float, only: list[str]) -> Iterator[Measured]:
     """Every round as soon as it is measured."""
     for scene, names in SCENES.items():
         if set(names) & set(only):

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 
-from benchmarks.bare import bare, texts
+from benchmarks.bare import bare
 from benchmarks.ratios import Window
 from benchmarks.rounds import Comparison
 from benchmarks.stage import Stage, python, until
+from benchmarks.tickets import texts
 from benchmarks.tutorial import QUEUE, celery
 from models.errors import TriageError
 from models.tables import new_id

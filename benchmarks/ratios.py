@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmark: windows, rounds A-B-B-A, void rounds, ratios with their spread. Pure."""
+"""The arithmetic of the benchmark: windows, rounds A-B-B-A, runs, what is void, ratios with their spread. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -38,8 +38,43 @@ class Round:
         return None if self.void else fmean((first, fourth)) / fmean((second, third))
 
     def as_json(self) -> dict[str, Any]:
-        windows = [asdict(window) for window in self.windows]
-        return {"name": self.name, "ratio": self.ratio, "void": self.void, "load": self.load, "windows": windows}
+        return _json(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One window that is compared with nothing: an absolute figure, which counts for its machine only."""
+
+    name: str
+    window: Window
+    load: float
+    ratio: None = None
+
+    @property
+    def windows(self) -> tuple[Window]:
+        return (self.window,)
+
+    @property
+    def void(self) -> str | None:
+        return self.window.void
+
+    def as_json(self) -> dict[str, Any]:
+        return _json(self)
+
+
+Measured = Round | Run
+
+
+def _json(one: Measured) -> dict[str, Any]:
+    windows = [asdict(window) for window in one.windows]
+    return {"name": one.name, "ratio": one.ratio, "void": one.void, "load": one.load, "windows": windows}
+
+
+def said(one: Measured) -> str:
+    """What a round has found, in a few words."""
+    if one.void:
+        return f"void, {one.void}"
+    return f"{one.window.figure:,.0f} {one.window.unit}" if isinstance(one, Run) else f"{one.ratio:.2f}"
 
 
 def why_void(cpu_share: float, answered: int, refused: int) -> str | None:
@@ -57,10 +92,18 @@ def spread(values: Iterable[float]) -> dict[str, float]:
     return {"median": median(found), "min": found[0], "max": found[-1]}
 
 
-def ratios(rounds: Iterable[Round]) -> dict[str, dict[str, float]]:
+def ratios(rounds: Iterable[Measured]) -> dict[str, dict[str, float]]:
     """Every ratio that has a round that counts."""
+    return _spreads((one.name, one.ratio) for one in rounds if one.ratio is not None)
+
+
+def figures(rounds: Iterable[Measured]) -> dict[str, dict[str, float]]:
+    """Every absolute figure that has a run that counts."""
+    return _spreads((one.name, one.window.figure) for one in rounds if isinstance(one, Run) and not one.void)
+
+
+def _spreads(values: Iterable[tuple[str, float]]) -> dict[str, dict[str, float]]:
     found: dict[str, list[float]] = {}
-    for one in rounds:
-        if one.ratio is not None:
-            found.setdefault(one.name, []).append(one.ratio)
+    for name, value in values:
+        found.setdefault(name, []).append(value)
     return {name: spread(values) for name, values in found.items()}

@@ -12,7 +12,7 @@ import psutil
 from rich.table import Table
 
 from benchmarks import load
-from benchmarks.ratios import Round, ratios
+from benchmarks.ratios import Measured, figures, ratios
 from benchmarks.stage import Stage
 from service.queue import connect
 
@@ -23,9 +23,18 @@ MEANING = {
     "drain_over_tutorial": "tickets worked off with an instant engine, over one Celery task per ticket",
     "service_over_timed_engine": "tickets worked off, over what 4 slots of 50 ms can do at best",
     "service_over_demo_llm": "tickets worked off with the demo's primary, over that llm called by itself",
-    "one_token_over_json": "one token and all labels' log-probabilities, over 32 tokens, of the demo's fallback",
+    "one_token_over_json": "one token with all log-probabilities, over {JSON} tokens of JSON; ticket of 12 words",
+    "one_token_over_json_300_words": "the same, ticket of 300 words",
+    "one_token_over_json_new_ticket": "the same, ticket of 12 words that was not read before for another field",
+    "one_token_over_json_new_ticket_300_words": "the same, ticket of 300 words that was not read before",
+    "second_field_over_first": "time of a ticket's second question, over its first, from 300 tokens (less is better)",
 }
-UNMEASURED = ("second_field_over_first", "claim_drain_over_empty", "filter_over_primary_key", "report_1m_over_100k")
+ABSOLUTE = {
+    "classify_linear_short": "tickets/s of `triage classify` with linear: the demo's tickets of 12 words, 2 cores",
+    "classify_linear_long": "the same, tickets of 80 words put together from the demo's",
+}
+SPREAD = ("median", "min", "max")
+UNMEASURED = ("claim_drain_over_empty", "filter_over_primary_key", "report_1m_over_100k")
 
 
 def machine(stage: Stage) -> dict[str, Any]:
@@ -54,9 +63,10 @@ def _cpu() -> str:
     return names[0] if names else platform.machine()
 
 
-def document(machine: dict[str, Any], rounds: Sequence[Round]) -> dict[str, Any]:
-    """Ratios by name; absolute figures only inside the rounds."""
-    return {"machine": machine, "ratios": ratios(rounds), "rounds": [one.as_json() for one in rounds]}
+def document(machine: dict[str, Any], rounds: Sequence[Measured]) -> dict[str, Any]:
+    """Ratios by name, and apart from them what is absolute and so the machine's."""
+    found = {"ratios": ratios(rounds), "figures": figures(rounds)}
+    return {"machine": machine} | found | {"rounds": [one.as_json() for one in rounds]}
 
 
 def write(path: Path, found: dict[str, Any]) -> None:
@@ -68,10 +78,30 @@ def write(path: Path, found: dict[str, Any]) -> None:
 
 def table(found: dict[str, Any]) -> Table:
     """Every ratio for people; what has none says so."""
-    made = Table("ratio", "median", "min", "max", "rounds", "what over what", title="Ratios of paired rounds A-B-B-A")
-    counted = [one["name"] for one in found["rounds"] if one["ratio"] is not None]
+    made = Table("ratio", *SPREAD, "rounds", "what over what", title="Ratios of paired rounds A-B-B-A")
+    tokens = _tokens(found["rounds"])
     for name, meaning in MEANING.items():
-        spread = found["ratios"].get(name)
-        figures = [f"{spread[key]:.2f}" for key in ("median", "min", "max")] if spread else ["not measured", "", ""]
-        made.add_row(name, *figures, str(counted.count(name)), meaning)
+        made.add_row(*_row(found, "ratios", name, ".2f"), meaning.replace("{JSON}", tokens))
     return made
+
+
+def absolute(found: dict[str, Any]) -> Table:
+    """Every absolute figure, under the name of the machine that it holds for."""
+    one = found["machine"]
+    made = Table("figure", *SPREAD, "runs", "of what", title=f"Absolute, on {one['cpu']}, {one['cores']} cores")
+    for name, meaning in ABSOLUTE.items():
+        made.add_row(*_row(found, "figures", name, ",.0f"), meaning)
+    return made
+
+
+def _row(found: dict[str, Any], kind: str, name: str, form: str) -> list[str]:
+    spread = found[kind].get(name)
+    shown = [format(spread[key], form) for key in SPREAD] if spread else ["not measured", "", ""]
+    counted = [one for one in found["rounds"] if one["name"] == name and one["void"] is None]
+    return [name, *shown, str(len(counted))]
+
+
+def _tokens(rounds: Sequence[dict[str, Any]]) -> str:
+    """How long the JSON answer was."""
+    windows = [window for one in rounds for window in one["windows"] if window["side"] == "JSON"]
+    return str(windows[0]["facts"]["tokens"]) if windows else "the"

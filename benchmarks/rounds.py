@@ -3,10 +3,32 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-from benchmarks.ratios import Round, Window
+from benchmarks.ratios import Measured, Round, Run, Window
 
 TRIES = 2  # times the rounds wanted
+
+
+class Rounds(Protocol):
+    """Something that is measured again and again."""
+
+    @property
+    def name(self) -> str: ...
+
+    def round(self) -> Measured: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Absolute:
+    """A figure's name, and how it is measured once."""
+
+    name: str
+    measure: Callable[[], Window]
+
+    def round(self) -> Run:
+        load = os.getloadavg()[0]
+        return Run(self.name, self.measure(), load)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +44,7 @@ class Comparison:
         return Round(self.name, (self.first(), self.second(), self.second(), self.first()), load)
 
 
-def rounds(comparison: Comparison, wanted: int) -> Iterator[Round]:
+def rounds(comparison: Rounds, wanted: int) -> Iterator[Measured]:
     """Rounds until `wanted` of them count, and all void ones on the way."""
     counted = 0
     for _ in range(TRIES * wanted):

@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from benchmarks import results
+from benchmarks.asking import LEAST_TOKENS
 from benchmarks.bench import NAMES, bench
-from benchmarks.ratios import Round
+from benchmarks.ratios import Measured, Run, Window
 from benchmarks.stage import stage
 from models.db import conninfo
 from service.datadir import Urls
@@ -19,7 +20,7 @@ SECONDS = 0.1
 
 
 @pytest.fixture(scope="module")
-def measured(servers: Urls, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Round], dict[str, Any]]:
+def measured(servers: Urls, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Measured], dict[str, Any]]:
     """One round of everything, and what would stand in results.json."""
     folder = tmp_path_factory.mktemp("bench")
     with stage(servers, folder) as made:
@@ -31,9 +32,10 @@ def measured(servers: Urls, tmp_path_factory: pytest.TempPathFactory) -> tuple[l
 
 def test_every_ratio_has_a_round_and_every_round_that_counts_a_ratio(measured):
     done, found = measured
-    assert {one.name for one in done} == set(NAMES) == set(results.MEANING)
-    assert set(found["ratios"]) == {one.name for one in done if one.void is None}
-    for one in found["ratios"].values():
+    assert {one.name for one in done} == set(NAMES) == {*results.MEANING, *results.ABSOLUTE}
+    assert set(found["ratios"]) == {one.name for one in done if one.void is None and not isinstance(one, Run)}
+    assert set(found["figures"]) == set(results.ABSOLUTE)
+    for one in (*found["ratios"].values(), *found["figures"].values()):
         assert 0 < one["min"] <= one["median"] <= one["max"]
 
 
@@ -68,18 +70,21 @@ def test_both_workers_drained_what_was_queued_over_the_engine_that_is_meant(meas
     assert sizes == {80 * SECONDS}
 
 
-def test_the_results_name_the_machine_and_hold_absolute_figures_in_rounds_only(measured):
+def test_the_results_name_the_machine_and_hold_absolute_figures_apart_from_ratios(measured):
     _, found = measured
-    assert found.keys() == {"machine", "ratios", "rounds"}
+    assert found.keys() == {"machine", "ratios", "figures", "rounds"}
+    assert not found["ratios"].keys() & found["figures"].keys()
     assert found["machine"]["load_at_start"] >= 0
     for name in ("cpu", "cores", "memory", "python", "postgres", "redis", "generator"):
         assert found["machine"][name], name
     assert all(ratio.keys() == {"median", "min", "max"} for ratio in found["ratios"].values())
 
 
-def test_the_table_shows_every_ratio(measured):
+def test_the_tables_show_every_ratio_and_every_figure(measured):
     _, found = measured
-    assert list(results.table(found).columns[0].cells) == NAMES
+    names = [*results.table(found).columns[0].cells, *results.absolute(found).columns[0].cells]
+    assert names == NAMES
+    assert found["machine"]["cpu"] in str(results.absolute(found).title)
 
 
 def test_nothing_is_left_in_the_database_server(measured, servers: Urls):
@@ -89,6 +94,49 @@ def test_nothing_is_left_in_the_database_server(measured, servers: Urls):
     assert not Path(results.__file__).with_name("results.tmp").exists()
 
 
-def test_one_token_is_one_and_a_json_answer_is_longer(measured):
-    sides = {w.side: w.facts["tokens"] for one in measured[0] if one.name == "one_token_over_json" for w in one.windows}
-    assert sides == {"one token": 1, "JSON": 32}
+def windows(measured, name: str) -> list[Window]:
+    """Of the one round there is."""
+    (found,) = (one for one in measured[0] if one.name == name)
+    return list(found.windows)
+
+
+JSON = [name for name in NAMES if name.startswith("one_token_over_json")]
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_the_json_answer_has_the_length_of_one_with_the_median_label(measured, name):
+    sides = [(window.side, window.facts["tokens"]) for window in windows(measured, name)]
+    (length,) = {tokens for side, tokens in sides if side == "JSON"}
+    assert sides == [("one token", 1), ("JSON", length), ("JSON", length), ("one token", 1)]
+    # {"category":" and "} alone, and {"category":"card_delivery_and_activation"} byte by byte.
+    assert 5 < length < 45
+    shown = list(results.table(measured[1]).columns[-1].cells)
+    assert f"over {length} tokens of JSON" in str(shown[NAMES.index(JSON[0])])
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_both_sides_of_one_token_over_json_find_the_same_prefix_read(measured, name):
+    even_a, even_b, odd_b, odd_a = [cached_and_left(window) for window in windows(measured, name)]
+    assert (even_a, odd_a) == (even_b, odd_b)
+    for cached, left in (even_a, odd_a):
+        assert (cached < 10 < left) if "new_ticket" in name else (left < 10 < cached)
+
+
+def test_the_second_field_finds_the_ticket_read_and_the_first_does_not(measured):
+    for window in windows(measured, "second_field_over_first"):
+        cached, left = cached_and_left(window)
+        assert cached + left >= LEAST_TOKENS
+        assert left < 10 if window.side == "second field" else cached < 10
+
+
+def cached_and_left(window: Window) -> tuple[float, float]:
+    """Tokens of the median prompt that were found read, and that were read for this call."""
+    return window.facts["cached_tokens"], window.facts["prompt_tokens"] - window.facts["cached_tokens"]
+
+
+@pytest.mark.parametrize(("name", "words"), [("classify_linear_short", 12), ("classify_linear_long", 80)])
+def test_each_ticket_of_a_file_was_classified(measured, name, words):
+    (run,) = (one for one in measured[0] if one.name == name)
+    assert run.window.facts["tickets"] >= 100
+    assert run.window.facts["without_start"] > run.window.figure
+    assert 2 * words < run.window.facts["bytes"] / run.window.facts["tickets"] < 12 * words

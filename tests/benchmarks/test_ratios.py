@@ -3,9 +3,10 @@
 import pytest
 
 from benchmarks.engine import Timed
-from benchmarks.ratios import Round, Window, ratios, spread, why_void
+from benchmarks.pairs import RATE, TIME, Call, Pairs, Side
+from benchmarks.ratios import Round, Window, figures, ratios, said, spread, why_void
 from benchmarks.results import document
-from benchmarks.rounds import TRIES, Comparison, rounds
+from benchmarks.rounds import TRIES, Absolute, Comparison, rounds
 
 
 def made(name: str, figures: list[float], void: str | None = None) -> Round:
@@ -82,9 +83,51 @@ def test_a_machine_that_makes_all_rounds_void_is_left_at_last():
 def test_the_document_keeps_absolute_figures_inside_the_rounds():
     found = document({"cpu": "x"}, [made("x", [10, 4, 6, 20])])
     assert found["ratios"] == {"x": {"median": 3.0, "min": 3.0, "max": 3.0}}
+    assert found["figures"] == {}
     (one,) = found["rounds"]
     assert (one["name"], one["ratio"], one["void"], one["load"]) == ("x", 3.0, None, 0.5)
     assert [window["figure"] for window in one["windows"]] == [10, 4, 6, 20]
+
+
+def test_a_run_is_a_figure_and_no_ratio():
+    (one,) = rounds(Absolute("x", lambda: Window("a", 1234.5, "tickets/s")), 1)
+    assert figures([one, made("y", [10, 4, 6, 20])]) == {"x": {"median": 1234.5, "min": 1234.5, "max": 1234.5}}
+    assert ratios([one]) == {}
+    assert (said(one), said(made("y", [10, 4, 6, 20]))) == ("1,234 tickets/s", "3.00")
+    assert one.as_json()["windows"][0]["figure"] == 1234.5
+
+
+def test_a_void_run_is_run_again_and_is_no_figure():
+    reasons = iter(["why", None])
+    found = list(rounds(Absolute("x", lambda: Window("a", 1.0, "s", void=next(reasons))), 1))
+    assert [said(one) for one in found] == ["void, why", "1 s"]
+    assert figures(found[:1]) == {}
+
+
+def pairs(unit: str, seconds: float = 0.0) -> Pairs:
+    """Even tickets take 2 and 8 ms, odd ones 4 and 10."""
+
+    def ask(number: int) -> tuple[Call, Call]:
+        more = number % 2 * 2
+        return Call(2 + more, 20, 18), Call(8 + more, 20, 3)
+
+    return Pairs("x", (Side("a", {"tokens": 1}), Side("b")), unit, ask, seconds)
+
+
+def test_pairs_are_a_round_in_which_both_sides_are_first_in_turns():
+    one = pairs(TIME).round()
+    assert [(window.side, window.figure) for window in one.windows] == [("a", 2), ("b", 8), ("b", 10), ("a", 4)]
+    assert one.ratio == 3 / 9
+    assert one.windows[0].facts == {"tokens": 1, "calls": 1, "prompt_tokens": 20, "cached_tokens": 18}
+
+
+def test_a_rate_is_the_more_the_less_a_call_takes():
+    one = pairs(RATE).round()
+    assert [window.figure for window in one.windows] == [500, 125, 100, 250]
+
+
+def test_pairs_go_on_until_the_time_is_over():
+    assert all(window.facts["calls"] > 1 for window in pairs(TIME, 0.02).round().windows)
 
 
 def test_the_engine_of_the_benchmark_scores_every_code_and_is_sure_of_one():
