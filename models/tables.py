@@ -146,7 +146,9 @@ class Ticket(Base):
     arm: Mapped[str | None] = mapped_column(comment="of the experiment, as drawn at intake: a or b")
 
     predictions: Mapped[list["Prediction"]] = relationship(lazy="raise", order_by="Prediction.id")
-    triages: Mapped[list["Triage"]] = relationship(lazy="raise", order_by="Triage.run.desc(), Triage.field")
+    triages: Mapped[list["Triage"]] = relationship(
+        lazy="raise", order_by="Triage.run.desc(), Triage.field != 'category', Triage.field"
+    )
     verdicts: Mapped[list["Verdict"]] = relationship(lazy="raise", order_by="Verdict.id")
 
     __table_args__ = (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
@@ -59,10 +59,16 @@ class TaxonomyField(BaseModel):
 
 
 class Taxonomy(BaseModel):
-    """All fields, `category` first."""
+    """All fields, `category` first, the others by name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     fields_: Annotated[dict[str, TaxonomyField], Field(alias="fields", min_length=1)]
+
+    @field_validator("fields_")
+    @classmethod
+    def _in_order(cls, fields: dict[str, TaxonomyField]) -> dict[str, TaxonomyField]:
+        """The same in a file and in the store, which keeps no order: pages and prompts begin with the first one."""
+        return {name: fields[name] for name in sorted(fields, key=lambda name: (name != "category", name))}
 
     def field(self, name: str) -> TaxonomyField | None:
         return self.fields_.get(name)

@@ -13,6 +13,7 @@ import hypothesis
 import psycopg
 import pytest
 import structlog
+import taxonomies
 from pydantic import SecretStr
 from serving import serving
 from sqlalchemy import Engine
@@ -61,14 +62,17 @@ def _named(url: str, name: str) -> str:
 
 @pytest.fixture(scope="session")
 def template(servers: Urls) -> str:
-    """A database migrated by Alembic, with the taxonomy stored; never connected to again, so it can be cloned."""
+    """A database migrated by Alembic, with the demo's first field stored, so that a ticket has one decision.
+
+    Never connected to again, so it can be cloned.
+    """
     with psycopg.connect(conninfo(servers.database_url), autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {TEMPLATE}")
     url = _named(servers.database_url, TEMPLATE)
     migrations.upgrade(url)
     engine = make_engine(url, pool_size=1)
     with transaction(engine) as session:
-        taxonomy.store(session, taxonomy.load(ROOT / "taxonomy.yaml"))
+        taxonomy.store(session, taxonomies.demo("category"))
     engine.dispose()
     return TEMPLATE
 

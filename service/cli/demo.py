@@ -5,6 +5,8 @@ import shutil
 import socket
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +25,7 @@ from service.settings import DEMO_LLMS, PREFIX, Loaded
 
 FOLDER = Path(".triage-demo")
 BATCH = 100
+AT_ONCE = 4
 LOAD_S, WORK_S = 120, 600
 KEPT = ("TRIAGE_LOG_LEVEL", "TRIAGE_LOG_FORMAT")
 
@@ -109,7 +112,8 @@ class _Demo:
             self._judge(bars, ids)
             found = self._read(bars, ids)
         report = self._get("/v1/report")
-        demo_tables.show(found, report, self._get("/v1/llms")["items"])
+        fields = {name: len(field["labels"]) for name, field in self._get("/v1/taxonomy")["fields"].items()}
+        demo_tables.show(found, report, self._get("/v1/llms")["items"], fields)
 
     def _until_ready(self, bars: Progress) -> None:
         task = bars.add_task("Loading the llms", total=None)
@@ -136,14 +140,24 @@ class _Demo:
         self._poll(WORK_S, "The tickets were not classified", done)
 
     def _judge(self, bars: Progress, ids: list[str]) -> None:
-        """Posts the data set's labels as verdicts."""
-        pairs = list(zip(ids, self.rows, strict=True))
-        for ticket_id, row in bars.track(pairs, description="Posting the true labels"):
-            verdict = {"field": "category", "label": row["label"]["category"], "source": "dataset"}
-            self._send(f"/v1/tickets/{ticket_id}/verdicts", verdict)
+        """Posts the data set's labels as verdicts, for each field that a ticket has one of."""
+        said = [(i, *pair) for i, row in zip(ids, self.rows, strict=True) for pair in row["label"].items()]
+        self._each(bars, "Posting the true labels", said, self._verdict)
+
+    def _verdict(self, said: tuple[str, str, str]) -> None:
+        ticket_id, field, label = said
+        self._send(f"/v1/tickets/{ticket_id}/verdicts", {"field": field, "label": label, "source": "dataset"})
 
     def _read(self, bars: Progress, ids: list[str]) -> list[dict[str, Any]]:
-        return [self._get(f"/v1/tickets/{ticket_id}") for ticket_id in bars.track(ids, description="Reading results")]
+        return self._each(bars, "Reading results", ids, lambda ticket_id: self._get(f"/v1/tickets/{ticket_id}"))
+
+    def _each(self, bars: Progress, title: str, items: list[Any], do: Callable[[Any], Any]) -> list[Any]:
+        """One request for each item, a few at once, so that the service need not wait for this program."""
+        pool = ThreadPoolExecutor(AT_ONCE)
+        try:
+            return list(bars.track(pool.map(do, items), len(items), description=title))
+        finally:
+            pool.shutdown(cancel_futures=True)  # after a Ctrl-C nobody wants the rest
 
     def _poll(self, seconds: float, complaint: str, ready: Any) -> None:
         deadline = time.monotonic() + seconds

@@ -42,10 +42,9 @@ def test_csv_in_csv_out(classify, tmp_path):
     assert (ran.code, ran.out) == (0, "")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "o.csv").read_text())))
     assert [row["category_label"] for row in rows] == ["refunds", "card_delivery_and_activation"]
-    assert list(rows[0]) == [
-        "id",
-        *(f"category_{k}" for k in ("label", "confidence", "calibrated", "action", "reason")),
-    ]
+    assert [row["intent_label"] for row in rows] == ["request_refund", "card_arrival"]
+    parts = ("label", "confidence", "calibrated", "action", "reason")
+    assert list(rows[0]) == ["id", *(f"{field}_{part}" for field in ("category", "intent") for part in parts)]
 
 
 def test_order_and_count_are_kept(classify, tmp_path):

@@ -1,6 +1,7 @@
 """The demo where an Ollama answers (the stand-in): it makes its two models, uses them, and leaves none behind."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -84,6 +85,9 @@ def test_the_whole_demo_on_an_ollama(server, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"CI": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "engine ollama 0.32.15" in done.stdout
+    printed = " ".join(done.stdout.split())
+    assert re.search(r"cascade as served . [01]\.\d{3} \([\d.-]+, n=19\) . [01]\.\d{3} \([\d.-]+, n=19\)", printed)
+    assert "Out-of-scope tickets, field intent: has no `other`; sent to a person" in printed
     assert "ran in the Ollama 0.32.15" in " ".join(done.stderr.split())
     assert server.models == {}
     assert sum(bool(request.get("prompt")) for request in server.requests) > 40

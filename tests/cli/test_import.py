@@ -276,6 +276,12 @@ def test_a_plain_label_is_of_the_only_field_where_there_is_no_category(post, sql
     assert sql("SELECT field, label FROM verdicts") == [("queue", "refunds")]
 
 
+def test_a_plain_label_is_of_the_category_where_there_is_one(post, sql, vocabulary):
+    vocabulary("area", "category")
+    assert post(lines([{"body": "a", "label": "refunds"}]), "--verdicts", "import").code == 0
+    assert sql("SELECT field, label FROM verdicts") == [("category", "refunds")]
+
+
 def test_a_plain_label_of_several_fields_is_no_guess(post, sql, vocabulary):
     vocabulary("queue", "priority")
     ran = post(lines([{"body": "a", "label": "refunds"}]), "--verdicts", "import")

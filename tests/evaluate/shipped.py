@@ -4,7 +4,8 @@ import json
 
 from service.settings import DEMO_LLMS
 
-SHIPPED = [json.loads(line) for line in (DEMO_LLMS / "tickets.jsonl").read_text().splitlines()]
+BOTH = [json.loads(line) for line in (DEMO_LLMS / "tickets.jsonl").read_text().splitlines()]
+SHIPPED = [row | {"label": {"category": row["label"]["category"]}} for row in BOTH]
 
 
 def write(path, tickets):

@@ -13,6 +13,7 @@ import pytest
 from processes import Up, gone, names, sockets
 
 BODY = "My new card still has not arrived in the post, when will it come?"
+TRUE = {"category": "card_delivery_and_activation", "intent": "card_arrival"}
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +40,16 @@ def test_a_ticket_is_posted_classified_read_back_judged_and_reported(up: Up, cli
     ticket = posted.json()
     assert (ticket["status"], ticket["body"], ticket["attempts"]) == ("done", BODY, 0)
     assert [(t["field"], t["run"], t["label"]) for t in ticket["triage"]] == [
-        ("category", 1, "card_delivery_and_activation")
+        (f, 1, label) for f, label in TRUE.items()
     ]
-    assert {p["llm"]: p["role"] for p in ticket["predictions"]}.keys() == {"primary", "fallback"}
+    asked = sorted((p["field"], p["llm"]) for p in ticket["predictions"])
+    assert asked == [(field, llm) for field in TRUE for llm in ("fallback", "primary")]
     _rows_agree(up, ticket)
 
     assert [t["id"] for t in client.get("/v1/tickets?source=walk&status=done").json()["items"]] == [ticket["id"]]
     _judge(client, ticket["id"])
-    sources = up.sql("SELECT label, source FROM verdicts WHERE ticket_id = %s", ticket["id"])
-    assert sources == [("card_delivery_and_activation", "dataset")]
+    given = up.sql("SELECT field, label, source FROM verdicts WHERE ticket_id = %s ORDER BY id", ticket["id"])
+    assert given == [(field, label, "dataset") for field, label in TRUE.items()]
     report = client.get("/v1/report").json()
     assert report["tickets"]["done"] == 1
     primary = next(llm for llm in report["llms"] if llm["llm"] == "primary")
@@ -58,18 +60,20 @@ def _rows_agree(up: Up, ticket: dict[str, Any]) -> None:
     """What the API said is what the tables hold."""
     stored = "SELECT body, status, lease_id, convert_from(raw, 'UTF8') LIKE %s FROM tickets WHERE id = %s"
     assert up.sql(stored, f"%{BODY}%", ticket["id"]) == [(BODY, "done", None, True)]
-    triage, decided = ticket["triage"][0], "SELECT field, label, confidence, action FROM triages WHERE ticket_id = %s"
-    assert up.sql(decided, ticket["id"]) == [tuple(triage[n] for n in ("field", "label", "confidence", "action"))]
-    said = """SELECT v.name, p.label, p.confidence FROM predictions p JOIN llm_versions v ON v.id = p.llm_version_id
-              WHERE ticket_id = %s ORDER BY p.id"""
-    answered = [(p["llm"], p["label"], p["confidence"]) for p in ticket["predictions"]]
+    decided = "SELECT field, label, confidence, action FROM triages WHERE ticket_id = %s ORDER BY field"
+    shown = [tuple(triage[n] for n in ("field", "label", "confidence", "action")) for triage in ticket["triage"]]
+    assert up.sql(decided, ticket["id"]) == shown
+    said = """SELECT v.name, p.field, p.label, p.confidence FROM predictions p
+              JOIN llm_versions v ON v.id = p.llm_version_id WHERE ticket_id = %s ORDER BY p.id"""
+    answered = [(p["llm"], p["field"], p["label"], p["confidence"]) for p in ticket["predictions"]]
     assert up.sql(said, ticket["id"]) == answered
 
 
 def _judge(client: httpx.Client, ticket_id: str) -> None:
-    verdict = {"field": "category", "label": "card_delivery_and_activation", "source": "dataset"}
-    answers = [client.post(f"/v1/tickets/{ticket_id}/verdicts", json=verdict) for _ in range(2)]
-    assert [answer.status_code for answer in answers] == [201, 200]
+    for field, label in TRUE.items():
+        verdict = {"field": field, "label": label, "source": "dataset"}
+        answers = [client.post(f"/v1/tickets/{ticket_id}/verdicts", json=verdict) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [201, 200]
 
 
 def test_the_key_is_private_and_never_printed(up: Up) -> None:
