@@ -123,12 +123,11 @@ def ask(llms: Llms, arm: Arm, taxonomy: Taxonomy, rows: Sequence[Labelled], titl
 
 
 def _scores(outcome: FieldOutcome, labels: Sequence[str]) -> list[float]:
-    """The scores that decided; a label that the engine did not list counts like the last one listed."""
+    """The scores that decided, for every label, also for what the engine did not list."""
     scores = outcome.decision.scores
     if not scores:  # only a label was named
         return [float(label == outcome.decision.label) for label in labels]
-    least = min(scores.values())
-    return [scores.get(label, least) for label in labels]
+    return [scores[label] for label in labels]
 
 
 def _mass(outcome: FieldOutcome) -> float:
