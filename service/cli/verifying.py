@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from models import metrics
-from models.llm.answer import Answer
+from models.llm.answer import Answer, softmax
+from models.llm.calibration import Calibration
 from models.taxonomy import Taxonomy
 from service.cli.asking import Asked, ask
 from service.cli.labelled import Labelled
@@ -54,6 +55,7 @@ def measure(
     said = list(_opinions(asked, field))
     answers = [(row, opinion.answer) for row, opinion in said]
     labels = {label.id for label in taxonomy.fields_[field].labels}
+    fit = llm.fit(field, taxonomy.fields_[field])
     figures = {
         "n": len(wanted),
         "unanswered": asked.unanswered(field),
@@ -63,7 +65,7 @@ def measure(
         "calibrated": bool(answers) and all(one.calibrated for _, one in answers),
         "times": _parts([opinion.timings for _, opinion in said]),
     }
-    return figures, {row.name: _raw(llm, field, one) for row, one in answers if one.scores}
+    return figures, {row.name: _raw(fit, one) for row, one in answers if one.scores}
 
 
 def _opinions(asked: Asked, field: str) -> Iterator[tuple[Labelled, Opinion]]:
@@ -113,11 +115,8 @@ def _parts(timings: Sequence[Timings]) -> dict[str, dict[str, float | None]]:
     return {part: {"p50": metrics.quantile(ms, 0.5), "p95": metrics.quantile(ms, 0.95)} for part, ms in values.items()}
 
 
-def _raw(llm: Llm, field: str, answer: Answer) -> dict[str, float]:
-    """The probabilities as the weights gave them: the temperature taken back out."""
-    fit = llm.card.calibration.get(field) if llm.card is not None and answer.calibrated else None
-    heat = (fit.temperature if fit is not None else None) or 1.0
-    logs = {label: heat * math.log(max(p, LEAST)) for label, p in answer.scores.items()}
-    top = max(logs.values())
-    total = math.fsum(math.exp(value - top) for value in logs.values())
-    return {label: round(math.exp(value - top) / total, 6) for label, value in logs.items()}
+def _raw(fit: Calibration | None, answer: Answer) -> dict[str, float]:
+    """The probabilities as the weights gave them: temperature and prior put back."""
+    heat, prior = ((fit.temperature or 1.0), fit.prior) if fit is not None else (1.0, {})
+    logs = {label: heat * math.log(max(p, LEAST)) + prior.get(label, 0.0) for label, p in answer.scores.items()}
+    return {label: round(p, 6) for label, p in softmax(logs).items()}

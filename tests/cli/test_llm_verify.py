@@ -79,6 +79,18 @@ def test_the_same_weights_behind_ollama_are_the_same_llm(triage, server, tmp_pat
     assert "missing: " in out
 
 
+def test_a_calibration_makes_no_difference_to_parity(triage, server, tmp_path):
+    before, _ = verified_as(triage, tmp_path, "inside")
+    card = json.loads((tmp_path / "mine.json").read_text())
+    card["calibration"]["category"]["temperature"] = 3.0
+    (tmp_path / "mine.json").write_text(json.dumps(card))
+    after, _ = verified_as(triage, tmp_path, "inside")
+    one, two = before["fields"]["category"], after["fields"]["category"]
+    assert two["calibrated"]
+    assert two["accuracy"]["mean_confidence"] < one["accuracy"]["mean_confidence"] - 0.02
+    assert parity.compare(one["answers"], two["answers"]).mean < 0.005
+
+
 def test_another_llm_is_not_taken_for_the_same(triage, server, tmp_path):
     before, _ = verified_as(triage, tmp_path, "inside")
     answers = before["fields"]["category"]["answers"]
