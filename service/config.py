@@ -56,12 +56,16 @@ class LlmConfig(_Strict):
     """Weights on an engine: for llamacpp a path to a GGUF beside its card, or `demo:primary`, `demo:fallback`.
 
     For ollama and openai `model` is the name there, and `card` a path to the card, or one of the same two words. For
-    linear it is the folder that `triage train linear` wrote.
+    linear it is the folder that `triage train linear` wrote. An llm that was not trained on our prompts has no card but
+    a `family`, the turns it was trained on (`plain` is none: the server puts them around a message), and perhaps a
+    `calibration`, the file that `triage calibrate` writes for it.
     """
 
     engine: str
     model: str
     card: Annotated[str | None, Field(pattern=r"^demo:\w+$|\.json$")] = None
+    family: Literal["mistral", "llama3", "plain"] | None = None
+    calibration: Annotated[str | None, Field(pattern=r"\.json$")] = None
     price: Price | None = None
 
 
@@ -136,6 +140,18 @@ class ExperimentConfig(_Strict):
         return not (_before(self.until, other.since) or _before(other.until, self.since))
 
 
+def _known_by(place: str, kind: str, llm: LlmConfig) -> None:
+    """Raises ValueError unless it is said once what the llm is: by a card, or by a family."""
+    if kind == "linear" and llm.family is not None:
+        raise ValueError(f"{place} has a family, which an llm on an engine of kind linear has not")
+    if kind not in SERVERS and llm.card is not None:
+        raise ValueError(f"{place} needs no card, because the engine finds it beside the weights")
+    if kind in SERVERS and (llm.card is None) == (llm.family is None):
+        raise ValueError(f"{place} needs a card, or a family if it was not trained by Triage: one of the two")
+    if llm.calibration is not None and llm.family is None:
+        raise ValueError(f"{place} has a calibration, which is for an llm with a family; that of others is in the card")
+
+
 def _before(end: datetime | None, start: datetime | None) -> bool:
     return end is not None and start is not None and end <= start
 
@@ -156,10 +172,7 @@ class Config(_Strict):
             if llm.engine not in self.engines:
                 raise ValueError(f"llms.{name}.engine is {llm.engine!r}, which is not under engines")
             kind = self.engines[llm.engine].kind
-            if (kind in SERVERS) != (llm.card is not None):
-                raise ValueError(
-                    f"llms.{name} needs a card when its engine is an {' or '.join(SERVERS)}, and only then"
-                )
+            _known_by(f"llms.{name}", kind, llm)
             if kind != "openai" and llm.price is not None:
                 raise ValueError(f"llms.{name} has a price, which only an llm of an engine of kind openai has")
         return self

@@ -95,7 +95,7 @@ class Loaded(BaseModel):
         return self.folder / self.config.taxonomy
 
     def model_path(self, llm: str) -> Path:
-        """The GGUF of an llm, or the card of one whose weights Ollama holds."""
+        """The GGUF of an llm, or the card of one whose weights a server holds."""
         config = self.config.llms[llm]
         place, suffix = (config.card, ".json") if config.card else (config.model, ".gguf")
         if place.startswith("demo:"):
