@@ -29,7 +29,7 @@ def _asked(loaded: Loaded, name: str, taxonomy: Taxonomy) -> "Asked | None":
     from models.taxonomy_lint import Asked  # scikit-learn takes a second to load
 
     shows = LISTED.get(loaded.config.engines[loaded.config.llms[name].engine].kind)
-    zero = _family(loaded, name) is not None
+    zero = loaded.config.llms[name].family is not None
     most = MOST * MOST if shows else None
     try:
         card = _card(loaded, name, taxonomy, shows)
@@ -43,13 +43,9 @@ def _asked(loaded: Loaded, name: str, taxonomy: Taxonomy) -> "Asked | None":
     return Asked(name, {} if zero else card.codes, zero_shot=zero, most=most, context=context)
 
 
-def _family(loaded: Loaded, name: str) -> str | None:
-    return getattr(loaded.config.llms[name], "family", None)
-
-
 def _card(loaded: Loaded, name: str, taxonomy: Taxonomy, shows: int | None) -> Card:
     """As it will be loaded; a vocabulary that nobody has asked is taken to have every code."""
-    family = _family(loaded, name)
+    family = loaded.config.llms[name].family
     if family is None:
         return load_card(loaded.model_path(name))
     return zero_shot.card(name, Path(), "", family, taxonomy, lambda _: True, shows)

@@ -120,6 +120,45 @@ def test_lint_says_what_it_cannot_know(triage, in_ollama, tmp_path):
     assert "mine 9.4 GiB (1.25 of it for 4 slots of 2,560 tokens)" in linted(triage)[1]["llms"]["what"]
 
 
+STOCK = """
+engines: {o: {kind: ollama, url: 'http://127.0.0.1:1'}, c: {kind: openai, url: 'http://127.0.0.1:1'}}
+llms:
+  mistral: {engine: o, model: triage-mistral-7b-v0.3, family: mistral}
+  cloud: {engine: c, model: small, family: plain}
+policy: {primary: mistral, fallback: cloud}
+"""
+
+
+def long(n):
+    """A taxonomy whose header is some 30 bytes a label."""
+    labels = [
+        {"id": f"queue{i}", "description": f"Tickets of kind {i}.", "examples": ["x", "y", "z"]} for i in range(n)
+    ]
+    return yaml.safe_dump({"fields": {"category": {"labels": labels}}})
+
+
+@pytest.mark.parametrize(("n", "context"), [(2, "1,024"), (77, "2,048"), (200, "4,096")])
+def test_lint_counts_the_labels_of_an_llm_that_was_not_trained_on_them(triage, tmp_path, n, context):
+    triage("init")
+    (tmp_path / "triage.yaml").write_text(STOCK)
+    (tmp_path / "taxonomy.yaml").write_text(long(n))
+    code, found = linted(triage, "--vram-gib", "12")
+    assert code == 0
+    assert found.keys() == {"llms.mistral", "llms"}  # a cloud's memory is the cloud's
+    assert f"need a context of {context} tokens" in found["llms.mistral"]["what"]
+    assert f"4 slots of {context} tokens" in found["llms"]["what"]
+
+
+def test_lint_refuses_more_labels_than_two_levels_of_codes_can_name(triage, tmp_path):
+    triage("init")
+    (tmp_path / "triage.yaml").write_text(STOCK)
+    (tmp_path / "taxonomy.yaml").write_text(long(257))
+    ran = triage("taxonomy", "lint")
+    assert ran.code == 1
+    assert "257 labels, and the llm mistral can have codes for 256" in ran.out
+    assert "257 labels, and the llm cloud can have codes for 256" in ran.out
+
+
 def test_lint_names_two_labels_with_one_code(triage, in_ollama, tmp_path):
     card = json.loads((tmp_path / "mine.json").read_text())
     card["codes"]["category"] = dict.fromkeys(card["codes"]["category"], "A")

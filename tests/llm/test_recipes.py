@@ -8,14 +8,13 @@ import yaml
 
 from models.llm import memory
 from service.cli.ollama_admin import PARAMETERS
-from service.config import LlmConfig, read_config
+from service.config import read_config
 
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN = memory.recipes()
 README = (ROOT / "README.md").read_text()
 TABLE = README.partition("<!-- chooser -->")[2].partition("<!-- end of chooser -->")[0]
 each = pytest.mark.parametrize("key", KNOWN.recipes)
-soon = pytest.mark.skipif("family" not in LlmConfig.model_fields, reason="triage.yaml has no family yet")
 each_cloud = pytest.mark.parametrize("key", KNOWN.clouds)
 
 
@@ -51,7 +50,6 @@ def test_a_modelfile_sets_what_triage_relies_on(key):
     assert KNOWN.named(f"triage-{key}:latest") is one
 
 
-@soon
 @each
 def test_a_snippet_is_a_triage_yaml(key):
     found, one = read_config(memory.FOLDER / key / "triage.yaml"), KNOWN.recipes[key]
@@ -61,7 +59,6 @@ def test_a_snippet_is_a_triage_yaml(key):
     assert found.engines[llm.engine].parallel == one.slots
 
 
-@soon
 @each_cloud
 def test_a_cloud_s_snippet_is_one_too(key):
     found = read_config(memory.FOLDER / key / "triage.yaml")
