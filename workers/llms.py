@@ -1,12 +1,14 @@
 """The llms of this worker, each behind its engine: which are loaded, and their rows. Called by `classify`."""
 
 from pathlib import Path
+from typing import Any
 
 import structlog
 from sqlalchemy.orm import Session
 
 from models.errors import TriageError
 from models.taxonomy import Taxonomy
+from service.config import SERVERS
 from service.settings import Loaded
 from workers import building
 from workers.calibrations import Calibrations
@@ -15,6 +17,7 @@ from workers.figures import Figures
 from workers.llm import Llm
 from workers.pins import Pin, pin_of
 from workers.spend import Spend
+from workers.untrained import Untrained
 
 log = structlog.get_logger()
 
@@ -45,18 +48,19 @@ class Llms:
                 self.figures,
                 building.price_of(n, llm, loaded.config.engines[llm.engine]),
                 spends.get(llm.engine),
+                _untrained(loaded, n),
             )
             for n, llm in wanted.items()
         }
 
-    def load(self) -> bool:
-        """Loads and warms what is missing; whether all are ready.
+    def load(self, taxonomy: Taxonomy | None = None) -> bool:
+        """Loads and warms what is missing; whether all are ready. Those that are `untrained` need the `taxonomy`.
 
         An engine may have lost what was ready before; it is asked each time, and gives it back at once if not.
         """
         for llm in self.all.values():
             try:
-                llm.load()
+                llm.load(taxonomy)
             except TriageError as error:
                 if llm.error != error.message:
                     log.warning("llm.not_loaded", llm=llm.name, error=error.message)
@@ -66,6 +70,11 @@ class Llms:
     def _billed(self, name: str, prompt_tokens: int | None, completion_tokens: int | None) -> None:
         self.all[name].billed(prompt_tokens, completion_tokens)
 
+    @property
+    def untrained(self) -> bool:
+        """Whether any of them has to be told the labels."""
+        return any(llm.untrained is not None for llm in self.all.values())
+
     def ready(self) -> bool:
         """Whether any ticket can be classified now."""
         return any(llm.error is None for llm in self.all.values())
@@ -74,12 +83,12 @@ class Llms:
         """What is loaded now."""
         return [pin_of(llm.card, llm.engine) for llm in self.all.values() if llm.card is not None and not llm.error]
 
-    def state(self, taxonomy: Taxonomy) -> dict[str, dict[str, str | None]]:
-        """What keeps each llm from answering: it is not loaded, was not trained on a label in force, or fails."""
-        return {
-            name: {"error": llm.error or llm.lacks(taxonomy), "breaker": llm.breaker()}
-            for name, llm in self.all.items()
-        }
+    def state(self, taxonomy: Taxonomy) -> dict[str, dict[str, Any]]:
+        """What keeps each llm from answering: it is not loaded, was not trained on a label in force, or fails.
+
+        And how far its confidence can be believed, field by field.
+        """
+        return {name: _state(llm, taxonomy) for name, llm in self.all.items()}
 
     def read_spend(self, session: Session) -> None:
         """What the llms of all workers have cost today, from the tables."""
@@ -89,3 +98,17 @@ class Llms:
     def close(self) -> None:
         for engine in self.engines:
             engine.close()
+
+
+def _state(llm: Llm, taxonomy: Taxonomy) -> dict[str, Any]:
+    error = llm.error or llm.lacks(taxonomy)
+    return {"error": error, "breaker": llm.breaker(), "calibration": {} if error else llm.calibrated(taxonomy)}
+
+
+def _untrained(loaded: Loaded, name: str) -> Untrained | None:
+    llm = loaded.config.llms[name]
+    if llm.family is None:
+        return None
+    served = loaded.config.engines[llm.engine].kind in SERVERS
+    calibration = loaded.folder / llm.calibration if llm.calibration else None
+    return Untrained(name, llm.family, None if served else loaded.model_path(name), calibration)

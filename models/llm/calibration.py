@@ -3,12 +3,16 @@
 Read from cards and from the file that triage.yaml names; written by calibrate and by training; checked by workers.
 """
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+from models.errors import ConfigError
 from models.llm.calibration_key import Key
+from models.whole import whole
 
 UNCALIBRATED, BATCH_CALIBRATED, CALIBRATED = "uncalibrated", "batch-calibrated", "calibrated"
 AGAIN = "run triage calibrate again"
@@ -62,6 +66,27 @@ def told(state: Mapping[str, Any]) -> str:
 def parse(content: Mapping[str, Any]) -> dict[str, Calibration]:
     """field -> calibration, of a card or a file of its own; raises ValueError or TypeError."""
     return {str(name): _parse(**one) for name, one in content.items()}
+
+
+def read(path: Path) -> dict[str, Calibration]:
+    """The file of its own that an llm has which was not trained for us; nothing while it is not there yet."""
+    try:
+        content = json.loads(path.read_bytes())
+        return parse(content["calibration"])
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"The calibration {path} cannot be read ({error.strerror}).") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{path} is no calibration that triage calibrate wrote ({error}).") from None
+
+
+def write(path: Path, data_sha256: str, found: Mapping[str, Calibration]) -> None:
+    """The file, whole or not at all; what it says of other fields stays."""
+    fits = read(path) | dict(found)
+    content = {"data_sha256": data_sha256, "calibration": {name: fit.document() for name, fit in fits.items()}}
+    with whole(path) as part:
+        part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _parse(

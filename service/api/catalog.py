@@ -8,8 +8,9 @@ from sqlalchemy import select
 from models import taxonomy
 from models.db import transaction
 from models.moment import moment
-from models.tables import LlmVersion
+from models.tables import LlmVersion, Worker
 from service.auth import TicketReader
+from service.tickets.backlog import LIVE
 
 router = APIRouter(prefix="/v1", tags=["catalog"])
 
@@ -24,17 +25,25 @@ def get_taxonomy(request: Request, caller: TicketReader) -> dict[str, Any]:
 
 @router.get("/llms")
 def get_llms(request: Request, caller: TicketReader) -> dict[str, Any]:
-    """Every llm version that a worker has loaded, newest first, with the role it has in the policy now."""
+    """Every llm version that a worker has loaded, newest first, with the role it has in the policy now.
+
+    `calibration` says of each field how far the confidence can be believed, as long as a worker lives: `uncalibrated`,
+    `batch-calibrated` or `calibrated`, by how many tickets (`n`), and `why` no further. Only `calibrated` may automate.
+    """
     policy = request.app.state.loaded.config.policy
     roles = {policy.primary: "primary", policy.fallback: "fallback", policy.last_resort: "last_resort"}
     with transaction(request.app.state.engine) as session:
         rows = session.scalars(select(LlmVersion).order_by(LlmVersion.id.desc())).all()
+        workers = session.scalars(select(Worker.llms).where(LIVE).order_by(Worker.seen_at)).all()
+    states = {name: llm.get("calibration") for llms in workers for name, llm in llms.items()}
     names = ("name", "digest", "engine", "engine_version", "prompt_version", "demo")
     items = [
         {name: getattr(row, name) for name in names}
         | {
             "calibration_id": row.calibration_id or None,
-            "policy_role": roles.pop(row.name, None),  # rows come newest first, and only the newest pin has the role
+            # Rows come newest first, and only the newest pin has the role and the state.
+            "policy_role": roles.pop(row.name, None),
+            "calibration": states.pop(row.name, None),
             "created_at": moment(row.created_at),
         }
         for row in rows

@@ -18,7 +18,7 @@ from models.errors import TriageError
 from models.llm import policy
 from models.llm.card import load_card
 from service import settings
-from service.cli import llm
+from service.cli import calibrated, llm
 from service.cli.common import DataDir, Json, database_url, one_transaction, print_json, redis_url, screen
 from service.cli.running import local_address
 from service.config import SERVERS, Arm
@@ -109,7 +109,8 @@ def _connections(loaded: Loaded) -> str:
 
 def _llm(name: str, loaded: Loaded) -> str:
     card = load_card(loaded.model_path(name))
-    return f"{llm.state(loaded, name, card)}, prompt {card.prompt_version}" + (", a demo" if card.demo else "")
+    where = f"{llm.state(loaded, name, card)}, prompt {card.prompt_version}" + (", a demo" if card.demo else "")
+    return f"{where}; {calibrated.told(calibrated.states(loaded, name, card, taxonomy.load(loaded.taxonomy_path)))}"
 
 
 def _own(arm: Arm, loaded: Loaded) -> str:
@@ -120,7 +121,8 @@ def _own(arm: Arm, loaded: Loaded) -> str:
     kinds = {loaded.config.engines[loaded.config.llms[name].engine].kind for name in (arm.primary, arm.fallback)}
     if not kinds.isdisjoint(SERVERS):
         return "there; the worker's log says policy.uncalibrated where it does not count"
-    primary, fallback = (load_card(loaded.model_path(name)) for name in (arm.primary, arm.fallback))
+    names = (arm.primary, arm.fallback)
+    primary, fallback = (calibrated.counting(loaded, name, load_card(loaded.model_path(name))) for name in names)
     for name, field in taxonomy.load(loaded.taxonomy_path).fields_.items():
         ids = [label.id for label in field.labels]
         own.temperatures(name, policy.basis(primary, fallback, name, ids, arm.combine, arm.escalate_below))

@@ -98,11 +98,11 @@ def _found(
     from service.cli.asking import opened
 
     over = measuring.Measured(measuring.part(vocabulary, rows), rows, targets, seed)
-    with opened(loaded, list(dict.fromkeys(name for arm in arms.values() for name in arm.llms))) as llms:
+    with opened(loaded, list(dict.fromkeys(name for arm in arms.values() for name in arm.llms)), vocabulary) as llms:
         measuring.refuse_untrained(llms, over.taxonomy)
         fits = measuring.refit(llms, over.taxonomy, more, sha256(inputs["calibrate"])) if more else {}
         results = [one for name, arm in arms.items() for one in measuring.measure(llms, name, arm, over, fits)]
-        unused = sorted(llms.calibrations.problems)
+        unused = sorted(llms.calibrations.problems) + measuring.uncalibrated(llms, over.taxonomy)
     return {
         "results": results,
         "files": {n: {"name": p.name, "sha256": sha256(p)} for n, p in inputs.items()},

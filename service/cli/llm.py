@@ -10,8 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from models.errors import ConfigError, EngineError, TriageError
+from models.llm import calibration
 from models.llm.card import Card, load_card, sha256
 from service import settings
+from service.cli import calibrated
 from service.cli.common import Json, print_json, say, screen
 from service.config import EngineConfig
 from service.logs import configure
@@ -27,15 +29,16 @@ def register(app: typer.Typer) -> None:
 
 @llm.command("list")
 def list_llms(json: Json = False) -> None:
-    """Shows every llm: its engine, its model, and whether that is there."""
+    """Shows every llm: its engine, its model, whether that is there, and how far its confidence can be believed."""
     loaded = settings.load()
     items = [_item(loaded, name) for name in loaded.config.llms]
     if json:
         print_json(items)
         return
-    table = Table("llm", "engine", "model", "state")
+    table = Table("llm", "engine", "model", "state", "confidence")
     for item in items:
-        table.add_row(*(escape(str(item[key])) for key in ("llm", "engine", "model", "state")))
+        shown = item | {"calibration": calibrated.told(item["calibration"])}
+        table.add_row(*(escape(str(shown[key])) for key in ("llm", "engine", "model", "state", "calibration")))
     screen.print(table)
 
 
@@ -43,11 +46,13 @@ def list_llms(json: Json = False) -> None:
 def show(name: Name, json: Json = False) -> None:
     """Shows one llm's card and state."""
     loaded = settings.load()
-    item = _item(loaded, _known(loaded, name)) | _described(load_card(loaded.model_path(name)))
+    item = _item(loaded, _known(loaded, name))
+    described = item | _described(load_card(loaded.model_path(name)), item["calibration"])
     if json:
-        print_json(item)
+        print_json(described)
         return
-    for key, value in item.items():
+    del described["calibration"]  # each field's stands in its own line
+    for key, value in described.items():
         screen.print(f"{key:15} {value}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -126,11 +131,14 @@ def _in_ollama(loaded: Loaded, name: str) -> tuple[str, str]:
 def _item(loaded: Loaded, name: str) -> dict[str, Any]:
     config = loaded.config.llms[name]
     kind = loaded.config.engines[config.engine].kind
+    believed: calibrated.States = {}
     try:
-        says = state(loaded, name, load_card(loaded.model_path(name)))
+        card = load_card(loaded.model_path(name))
+        says = state(loaded, name, card)
+        believed = calibrated.states(loaded, name, card)
     except TriageError as error:
         says = error.message
-    return {"llm": name, "engine": kind, "model": config.model, "state": says}
+    return {"llm": name, "engine": kind, "model": config.model, "state": says, "calibration": believed}
 
 
 def state(loaded: Loaded, name: str, card: Card) -> str:
@@ -162,8 +170,8 @@ def _at_server(engine: EngineConfig, model: str) -> str:
     return f"{model} at {engine.url}" + ("" if listed else ", which does not list its models")
 
 
-def _described(card: Card) -> dict[str, Any]:
-    fits = {field: f"T {fit.temperature:.4g}, n {fit.n}, {fit.state}" for field, fit in card.calibration.items()}
+def _described(card: Card, believed: calibrated.States) -> dict[str, Any]:
+    told = {field: calibration.told(found) for field, found in believed.items()}
     return {
         "family": card.family,
         "prompt": card.prompt_version,
@@ -171,9 +179,14 @@ def _described(card: Card) -> dict[str, Any]:
         "served as": ", ".join(digest[:12] for digest in card.served) or "not noted",
         "demo": card.demo,
     } | {
-        f"field {field}": f"{len(codes)} labels, {fits.get(field, 'uncalibrated')}"
+        f"field {field}": f"{len(codes)} labels, {_temperature(card, field)}{told.get(field, 'not seen')}"
         for field, codes in card.codes.items()
     }
+
+
+def _temperature(card: Card, field: str) -> str:
+    fit = card.calibration.get(field)
+    return f"T {fit.temperature:.4g}, " if fit is not None and fit.temperature is not None else ""
 
 
 def _note(path: Path, digest: str) -> None:

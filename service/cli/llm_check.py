@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from models.errors import ConfigError, EngineError, TriageError
+from models.llm import calibration
 from models.llm.card import Card
 from models.llm.prompt import render
+from service.cli import calibrated
+from workers import calibrations
 from workers.engines.ollama import Ollama, by_text
 from workers.engines.ollama_http import OLDEST, TOP, Server, token_request
 
@@ -65,9 +68,10 @@ class Check:
             served = engine.load(self.card)
         finally:
             engine.close()
-        counts = "the calibration counts" if served.calibration else "it counts as uncalibrated"
+        counting, refused = calibrations.counting(self.card, served, engine)
+        fits = {name: calibration.shown(counting.calibration.get(name), refused.get(name)) for name in self.card.codes}
         known = "the card's weights" if served.digest == self.card.digest else "weights that the card does not name"
-        return f"{self.model} holds {known} (digest {served.served[0][:12]}): {counts}"
+        return f"{self.model} holds {known} (digest {served.served[0][:12]}); {calibrated.told(fits)}"
 
     def codes(self, field: str) -> str:
         """A label's own name as the ticket must bring a code of its field to the top."""

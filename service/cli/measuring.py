@@ -82,6 +82,12 @@ def _result(llms: Llms, name: str, arm: Arm, field: str, asked: Asked, over: Mea
     }
 
 
+def uncalibrated(llms: Llms, taxonomy: Taxonomy) -> list[str]:
+    """Why calibrations that are there do not count."""
+    states = [state for llm in llms.all.values() for state in llm.calibrated(taxonomy).values()]
+    return [state["why"] for state in states if state["why"]]
+
+
 def _calibration(fit: Calibration | None, share: float) -> dict[str, Any]:
     """`share` is that of the decisions which count as calibrated: of a policy, perhaps not the escalated ones."""
     less = fit.state if fit is not None and not share else UNCALIBRATED

@@ -57,14 +57,14 @@ def test_create_list_show_and_check(triage, server, tmp_path):
     assert states(triage)["inside"].startswith("primary.gguf, SHA-256")
     shown = triage("llm", "show", "mine").out
     assert "tuned-1" in shown
-    assert "11 labels, T 1" in shown
+    assert "11 labels, T 1.069, calibrated (n 1,034)" in shown
     assert triage("llm", "create", "mine").code == 0
     assert card(tmp_path)["served"] == [model.digest]
     assert f"triage-mine in Ollama, digest {model.digest[:12]}, prompt tuned-1" in triage("doctor").out
     checked = triage("llm", "check", "mine")
     assert checked.code == 0, checked.out + checked.err
     assert [line[:4] for line in checked.out.splitlines()] == ["ok  "] * 7
-    assert "the calibration counts" in checked.out
+    assert "category: calibrated (n 1,034); intent: calibrated (n 914)" in checked.out
     assert "codes among the 20 likeliest" in checked.out
 
 
