@@ -22,6 +22,7 @@ from workers.pins import Pin, pin_of
 from workers.retry import Retry
 from workers.scoring import score
 from workers.spend import Spend
+from workers.untrained import Untrained
 
 log = structlog.get_logger()
 
@@ -47,8 +48,8 @@ class Opinion:
 class Llm:
     """One llm of triage.yaml. It is asked only when loaded; until then `error` says what it lacks.
 
-    `wanted` is the card as written, `served` what the engine makes of it, `card` that with the calibrations that count;
-    `refused` says why the others do not.
+    `wanted` is the card as written, or as made for an llm that is `untrained` and the `taxonomy`, `served` what the
+    engine makes of it, `card` that with the calibrations that count; `refused` says why the others do not.
     """
 
     name: str
@@ -57,6 +58,8 @@ class Llm:
     figures: Figures
     price: Price | None = None
     spend: Spend | None = None
+    untrained: Untrained | None = None
+    taxonomy: Taxonomy | None = None
     wanted: Card | None = None
     served: Card | None = None
     card: Card | None = None
@@ -117,26 +120,41 @@ class Llm:
             for name, labels in taxonomy.fields_.items():
                 if self.card is not None:
                     self._codes(self.card, name, labels)
-        except ConfigError as error:
+        except TriageError as error:
             return error.message
         return None
 
-    def load(self) -> None:
+    def load(self, taxonomy: Taxonomy | None = None) -> None:
         """Loads and warms it if it is not, or no longer; raises what keeps it from being loaded.
 
-        Where loading may cost money, nothing is sent while the limit is reached; what is loaded stays so.
+        An untrained llm is told the labels of the `taxonomy` in force; a trained one has those of its card. Where
+        loading may cost money, nothing is sent while the limit is reached; what is loaded stays so.
         """
         if (why := self._spent()) is not None:
             if self.error is None:
                 return
             raise EngineDown(why)
-        if self.error is None and self.wanted is not None and self._served(self.wanted) == self.served:
+        same = self.untrained is None or taxonomy in (None, self.taxonomy)
+        if same and self.error is None and self.wanted is not None and self._served(self.wanted) == self.served:
             return
-        self.wanted = dataclasses.replace(load_card(self.path), name=self.name)
+        before = self.served
+        self.wanted = self._written(taxonomy)
         self.served = self._served(self.wanted)
+        if self.untrained is not None and before is not None and before.digest != self.served.digest:
+            self.untrained.forget()
+            self.wanted = self._written(taxonomy)
+            self.served = self._served(self.wanted)
         self.card, self.refused = counting(self.wanted, self.served, self.engine)
         self.error = None
         log.info("llm.ready", llm=self.name)
+
+    def _written(self, taxonomy: Taxonomy | None) -> Card:
+        if self.untrained is None:
+            return dataclasses.replace(load_card(self.path), name=self.name)
+        if taxonomy is None:
+            raise EngineDown(f"The llm {self.name} waits for a taxonomy: it was trained on none.")
+        self.taxonomy = taxonomy
+        return self.untrained.card(self.engine, taxonomy)
 
     def billed(self, prompt_tokens: int | None, completion_tokens: int | None) -> None:
         """A reply while it was loaded. Whether the server counts tokens at all, its answers to tickets show."""
@@ -169,6 +187,8 @@ class Llm:
     def _codes(self, card: Card, name: str, labels: TaxonomyField) -> dict[str, str]:
         known = card.codes.get(name, {})
         missing = [label.id for label in labels.labels if label.id not in known]
+        if missing and self.untrained is not None:
+            raise EngineDown(f"The llm {self.name} has not been told the new labels yet: it will be in a few seconds.")
         if missing:
             raise ConfigError(
                 f"The llm {self.name} was not trained on {', '.join(missing[:5])} of field {name}: "

@@ -90,7 +90,7 @@ class Runtime:
     def look(self) -> None:
         """Loads what is not loaded yet, and works if anything is due: what makes Redis dispensable."""
         self._read_spend()
-        ready = self.llms.load()
+        ready = self.llms.load(self._taxonomy())
         if ready != self.all_ready:
             self.all_ready = ready
             self.beat()
@@ -109,6 +109,13 @@ class Runtime:
             session.execute(insert(Worker).values(values).on_conflict_do_update(index_elements=["id"], set_=seen))
             session.execute(delete(Worker).where(FORGET))
             session.execute(OLD_KEYS)
+
+    def _taxonomy(self) -> taxonomy.Taxonomy | None:
+        """The one in force, where an llm has to be told: the others load without Postgres."""
+        if not self.llms.untrained:
+            return None
+        with transaction(self.database) as session:
+            return taxonomy.active(session)[1]
 
     def _read_spend(self) -> None:
         """Before the first ticket: what was spent earlier today counts too."""

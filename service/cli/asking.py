@@ -90,12 +90,12 @@ class Asked:
 
 
 @contextmanager
-def opened(loaded: Loaded, names: list[str]) -> Iterator[Llms]:
-    """The llms of these names, loaded; ConfigError with what each lacks."""
+def opened(loaded: Loaded, names: list[str], taxonomy: Taxonomy) -> Iterator[Llms]:
+    """The llms of these names, loaded and told the labels; ConfigError with what each lacks."""
     with tempfile.TemporaryDirectory(prefix="triage-llm-") as sockets:
         llms = Llms(loaded, names, Path(sockets))
         try:
-            if not llms.load():
+            if not llms.load(taxonomy):
                 raise ConfigError("; ".join(f"{one.name}: {one.error}" for one in llms.all.values() if one.error))
             yield llms
         finally:

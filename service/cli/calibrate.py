@@ -56,7 +56,7 @@ def _one(loaded: Loaded, llm: str, data: Path, labels: Taxonomy) -> None:
     from service.cli.recalibrating import recalibrate
 
     asked = part(labels, rows)
-    with opened(loaded, [llm]) as llms:
+    with opened(loaded, [llm], labels) as llms:
         refuse_untrained(llms, asked)
         _refuse_others(llms.all[llm], asked)
         found = recalibrate(llms, llm, asked, rows, sha256(data))
@@ -80,7 +80,7 @@ def _policy(loaded: Loaded, name: str | None, data: Path, labels: Taxonomy, out:
     from service.cli.measuring import part, refuse_untrained
 
     asked = part(labels, rows)
-    with opened(loaded, [arm.primary, arm.fallback]) as llms:
+    with opened(loaded, [arm.primary, arm.fallback], labels) as llms:
         refuse_untrained(llms, asked)
         found = policy_fit.fit(llms, arm, asked, rows)
     if not found:

@@ -85,7 +85,7 @@ def _verified(
     found: dict[str, Any] = {"llm": name, "data": data, "rows": len(rows), "fields": {}}
     lines: list[Line] = []
     try:
-        with opened(loaded, [name]) as llms:
+        with opened(loaded, [name], labels) as llms:
             refuse_untrained(llms, asked)
             lines.append(_ready(llms.all[name]))
             for field in asked.fields_:

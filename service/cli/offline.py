@@ -86,7 +86,7 @@ def _classified(
     with tempfile.TemporaryDirectory(prefix="triage-llm-") as sockets:
         llms = Llms(loaded, policy.llms, Path(sockets))
         try:
-            if not llms.load():
+            if not llms.load(vocabulary):
                 raise ConfigError("; ".join(f"{one.name}: {one.error}" for one in llms.all.values() if one.error))
             started = time.perf_counter()
             decided = _decided(llms, policy, vocabulary, tickets)

@@ -62,7 +62,7 @@ def test_defaults_and_relative_paths(config, tmp_path):
         (GOOD.replace("kind: llamacpp", "kind: ollama"), "llms.a needs a card"),
         (GOOD.replace('model: "demo:primary"', "model: m, card: m.json"), "llms.a needs no card, because"),
         (GOOD.replace('model: "demo:primary"', "model: m.gguf, family: gpt"), "llms.a.family"),
-        (GOOD.replace('model: "demo:primary"', "model: m.gguf, calibration: c.json"), "llms.a has a calibration, which"),
+        (GOOD.replace('model: "demo:primary"', "model: m.gguf, calibration: c.json"), "llms.a has a calibration"),
         (GOOD.replace('model: "demo:primary"', "model: m.gguf, family: plain, calibration: c"), "llms.a.calibration"),
         (
             GOOD.replace("kind: llamacpp", "kind: linear").replace('model: "demo:primary"', "model: m, family: plain"),

@@ -1,0 +1,57 @@
+"""An llm that was not trained on our prompts, and its card for the taxonomy in force. Called by `llm`."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from models.errors import ConfigError, EngineDown
+from models.llm import zero_shot
+from models.llm.card import Card, sha256
+from models.taxonomy import Taxonomy
+from workers.engines.base import Engine
+
+
+@dataclass(slots=True)
+class Untrained:
+    """What triage.yaml says of it. `path` is the GGUF; None where a server holds the weights and says which."""
+
+    name: str
+    family: str
+    path: Path | None = None
+    calibration: Path | None = None
+    _made: tuple[Taxonomy, Card | str] | None = None
+    _digest: dict[tuple[int, ...], str] = field(default_factory=dict)
+
+    def card(self, engine: Engine, taxonomy: Taxonomy) -> Card:
+        """The same for the same taxonomy, until it is forgotten; raises ConfigError, or EngineDown."""
+        if self._made is None or self._made[0] != taxonomy:
+            try:
+                self._made = taxonomy, self._new(engine, taxonomy)
+            except ConfigError as error:
+                self._made = taxonomy, error.message
+        found = self._made[1]
+        if isinstance(found, str):
+            raise ConfigError(found)
+        return found
+
+    def forget(self) -> None:
+        """The weights are others now, perhaps with another vocabulary."""
+        self._made = None
+
+    def _new(self, engine: Engine, taxonomy: Taxonomy) -> Card:
+        path, digest = (self.path, self._hashed(self.path)) if self.path else (Path(), "")
+        # As long as the one that is wanted, so that the weights are loaded with room for it.
+        draft = zero_shot.card(self.name, path, digest, self.family, taxonomy, lambda _: True, engine.shows)
+        known = engine.vocabulary(draft)
+        return zero_shot.card(self.name, path, digest, self.family, taxonomy, known, engine.shows)
+
+    def _hashed(self, path: Path) -> str:
+        """Of gigabytes, so only when the file has changed."""
+        try:
+            about = os.stat(path)
+        except OSError:
+            raise EngineDown(f"There is no GGUF file at {path}.") from None
+        key = (about.st_ino, about.st_size, about.st_mtime_ns)
+        if key not in self._digest:
+            self._digest = {key: sha256(path)}
+        return self._digest[key]
