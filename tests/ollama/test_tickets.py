@@ -7,10 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
+import taxonomies
 from serving import with_policy
 from sqlalchemy import Engine
 from standin import Fault, Standin
 
+from models import taxonomy
 from models.db import transaction
 from models.llm.card import Card
 from service.config import Config
@@ -77,6 +79,20 @@ def test_both_llms_answer(drain: Drain, sql: Sql, posted: None) -> None:
     assert rows == [
         (card.name, "ollama", card.digest, f"0.24.0 {card.served[0][:12]}", True, True) for card in cards if card
     ]
+
+
+def test_a_field_that_is_longer_than_the_list_is_scored_whole_and_stored_as_incomplete(
+    database: Engine, client: httpx.Client, drain: Drain, sql: Sql
+) -> None:
+    with transaction(database) as session:
+        taxonomy.store(session, taxonomies.demo("category", "intent"))
+    client.post("/v1/tickets", json={"body": BODY})
+    drain.run()
+    rows = sql("""SELECT scores_complete, (SELECT count(*) FROM jsonb_object_keys(scores)), label_mass,
+                  (SELECT sum(value::float8) FROM jsonb_each_text(scores)) FROM predictions WHERE field = 'intent'""")
+    assert [row[:2] for row in rows] == [(False, 77)] * 2
+    assert all(0.5 < mass < 1 and total == pytest.approx(1) for *_, mass, total in rows)
+    assert sql("SELECT llms FROM triages WHERE field = 'intent'") == [(["primary", "fallback"],)]
 
 
 @pytest.mark.parametrize("mode", ["stopped", "busy", "stall"])

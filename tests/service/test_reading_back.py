@@ -35,6 +35,7 @@ def test_a_ticket_comes_back_with_everything_said_of_it(client, classified):
         assert sum(prediction["scores"].values()) == pytest.approx(1)
         assert prediction["scores"][prediction["label"]] == prediction["confidence"]
         assert 0 < prediction["label_mass"] <= 1
+        assert prediction["scores_complete"] is True
         assert prediction["call_ms"] >= prediction["prefill_ms"] > 0
         assert prediction["prompt_tokens"] >= prediction["cached_tokens"]
 
