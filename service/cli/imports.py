@@ -69,7 +69,7 @@ class Import:
     bad: list[Bad] = field(default_factory=list)
     refused: list[Bad] = field(default_factory=list)  # verdicts; their tickets are in
     known: int = 0
-    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    outcomes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     def run(self, *, wait: bool) -> None:
         total = sum(1 for _ in self.file.rows())
@@ -143,13 +143,16 @@ class Import:
         for ticket_id in bars.track(self.ids, description="Classifying"):
             while (ticket := self.client.get(f"/v1/tickets/{ticket_id}"))["status"] in ("queued", "working"):
                 over_http.sleep(LOOK_S)
-            now = [one["action"] for one in ticket["triage"] if one["run"] == ticket["run"]]
-            self.outcomes.update((ticket["status"], action) for action in now or [""])
+            now = [(one["field"], one["action"]) for one in ticket["triage"] if one["run"] == ticket["run"]]
+            self.outcomes.update((ticket["status"], *decided) for decided in now or [("", "")])
 
     def result(self) -> dict[str, Any]:
         bad = {"bad": _by_line(self.bad), "bad_verdicts": _by_line(self.refused)}
         found = {"tickets": len(self.ids), "known": self.known, **bad}
-        outcomes = [{"status": s, "action": a or None, "n": n} for (s, a), n in sorted(self.outcomes.items())]
+        outcomes = [
+            {"status": status, "field": name or None, "action": action or None, "n": n}
+            for (status, name, action), n in sorted(self.outcomes.items())
+        ]
         return found | ({"outcomes": outcomes} if outcomes else {})
 
 
@@ -161,8 +164,11 @@ def _show(result: dict[str, Any]) -> None:
     typer.echo(
         f"Triage has {counted(result['tickets'], 'ticket')} of this file; {result['known']:,} were there already."
     )
-    for row in result.get("outcomes", []):
-        typer.echo(f"{row['status']}{', ' + row['action'] if row['action'] else ''}: {row['n']:,}")
+    outcomes = result.get("outcomes", [])
+    several = len({row["field"] for row in outcomes} - {None}) > 1
+    for row in outcomes:
+        words = [row["status"], row["field"] if several else None, row["action"]]
+        typer.echo(f"{', '.join(word for word in words if word)}: {row['n']:,}")
     _show_bad(result["bad"], "row", "Mend the file")
     _show_bad(result["bad_verdicts"], "verdict", "The tickets themselves are in. Mend the labels")
 

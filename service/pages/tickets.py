@@ -25,6 +25,7 @@ from service.tickets.verdicts import VerdictIn, record
 
 router = APIRouter(prefix="/tickets", include_in_schema=False)
 TIMES = ("since", "until")
+DECIDED = {"label", "action", "llm", "min_confidence", "max_confidence"}
 # The verdicts on what a ticket says now; its helpdesk may have sent other content since.
 TIMELY = text("""
     SELECT v.id FROM verdicts v JOIN tickets t ON t.id = v.ticket_id AND t.content_sha256 = v.content_sha256
@@ -39,13 +40,19 @@ def list_tickets(request: Request, caller: TicketReader) -> Response:
     """A page of tickets; wrong filters show the form again with what is wrong."""
     given = {name: value for name, value in request.query_params.items() if value.strip()}
     vocabulary = _vocabulary(request)
-    asked = {name: read_time(value) if name in TIMES else value for name, value in given.items()}
     try:
-        found, error = read_page(request.app.state.engine, Filters.model_validate(asked)), None
+        found, error = read_page(request.app.state.engine, Filters.model_validate(_asked(given, vocabulary))), None
     except (ValidationError, InvalidRequest) as wrong:
         found, error = {"items": [], "next_cursor": None}, _sentence(wrong)
     shown = {"found": found, "given": given, "error": error, "vocabulary": vocabulary, "titles": _titles(vocabulary)}
     return page(request, "tickets.html", 422 if error else 200, **shown)
+
+
+def _asked(given: dict[str, str], vocabulary: Taxonomy) -> dict[str, Any]:
+    """The form's `field` says what other filters are about: by itself it must not hide tickets without a decision."""
+    asked: dict[str, Any] = {name: read_time(value) if name in TIMES else value for name, value in given.items()}
+    field = asked.pop("field", next(iter(vocabulary.fields_)))
+    return asked if DECIDED.isdisjoint(asked) else asked | {"field": field}
 
 
 def _sentence(error: ValidationError | InvalidRequest) -> str:

@@ -11,6 +11,7 @@ import threading
 
 import httpx
 import pytest
+import taxonomies
 from processes import eventually, free_port
 from serving import draining, serving
 
@@ -222,6 +223,15 @@ def test_it_waits_for_the_results_and_counts_them(post, drain, sql):
     assert outcomes == {("done", action): n for action, n in sql("SELECT action, count(*) FROM triages GROUP BY 1")}
     assert sum(outcomes.values()) == 31
     assert "done, review: " in post(numbered(30) + lines([{"body": ""}]), "--wait").out
+
+
+def test_outcomes_of_several_fields_are_counted_apart(post, drain, sql, database):
+    with transaction(database) as session:
+        taxonomy.store(session, taxonomies.demo("category", "intent"))
+    with draining(drain):
+        ran = post(numbered(5), "--wait")
+    found = sql("SELECT field, action, count(*) FROM triages GROUP BY 1, 2 ORDER BY 1, 2")
+    assert ran.out.splitlines()[1:] == [f"done, {field}, {action}: {n}" for field, action, n in found]
 
 
 def test_labels_become_verdicts_when_asked_for(post, sql):
