@@ -11,11 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from benchmarks.larger import larger
 from benchmarks.pairs import RATE, TIME, Call, Pairs, Side
 from benchmarks.stage import Stage
 from benchmarks.tickets import texts_of
 from models.errors import TriageError
-from models.llm.card import load_card
+from models.llm.card import Card, load_card
 from models.llm.prompt import render
 from models.llm.text import prepare
 from service.settings import DEMO_LLMS
@@ -30,15 +31,20 @@ LEAST_TOKENS = 300  # of the prompts of which the second field is compared with 
 @contextmanager
 def one_token(stage: Stage, seconds: float) -> Iterator[list[Pairs]]:
     """In one slot, so that nothing else has a part in a call."""
-    with _asked(stage.folder, slots=1) as llm:
-        sides = Side("one token", {"llm": llm.name, "tokens": 1}), Side("JSON", {"llm": llm.name, "tokens": llm.length})
+    shipped = load_card(DEMO_LLMS / "fallback.gguf")
+    with _engine(stage.folder, slots=1) as engine:
+        tiny, more = Asked(engine, shipped), Asked(engine, larger(shipped, stage.folder / "larger.gguf"))
         yield [
-            Pairs(f"one_token_over_json{name}", sides, RATE, partial(llm.answers, _prepared(words), again), seconds)
-            for name, words, again in (
-                ("", SHORT, True),
-                ("_300_words", LONG, True),
-                ("_new_ticket", SHORT, False),
-                ("_new_ticket_300_words", LONG, False),
+            Pairs(
+                f"one_token_over_json{name}", llm.sides(), RATE, partial(llm.answers, _prepared(words), again), seconds
+            )
+            for name, llm, words, again in (
+                ("", tiny, SHORT, True),
+                ("_300_words", tiny, LONG, True),
+                ("_larger_llm", more, SHORT, True),
+                ("_larger_llm_300_words", more, LONG, True),
+                ("_new_ticket", tiny, SHORT, False),
+                ("_new_ticket_300_words", tiny, LONG, False),
             )
         ]
 
@@ -46,16 +52,17 @@ def one_token(stage: Stage, seconds: float) -> Iterator[list[Pairs]]:
 @contextmanager
 def second_field(stage: Stage, seconds: float) -> Iterator[list[Pairs]]:
     """In an engine with all its slots, as workers have it: it must find the one that has read the ticket."""
-    with _asked(stage.folder, slots=4) as llm:
+    with _engine(stage.folder, slots=4) as engine:
+        llm = Asked(engine, load_card(DEMO_LLMS / "fallback.gguf"))
         sides = Side("second field", {"llm": llm.name}), Side("first field", {"llm": llm.name})
         yield [Pairs("second_field_over_first", sides, TIME, partial(llm.fields, _prepared(LONG)), seconds)]
 
 
 @contextmanager
-def _asked(folder: Path, slots: int) -> Iterator["Asked"]:
+def _engine(folder: Path, slots: int) -> Iterator[LlamaCpp]:
     engine = LlamaCpp(folder, parallel=slots)
     try:
-        yield Asked(engine)
+        yield engine
     finally:
         engine.close()
 
@@ -67,11 +74,15 @@ def _prepared(words: int) -> list[str]:
 class Asked:
     """One llm, and both forms of its answer."""
 
-    def __init__(self, engine: LlamaCpp):
+    def __init__(self, engine: LlamaCpp, card: Card):
         self.engine = engine
-        self.card = engine.load(load_card(DEMO_LLMS / "fallback.gguf"))
+        self.card = engine.load(card)
         self.name = self.card.name
         self.length = self._median_answer()
+
+    def sides(self) -> tuple[Side, Side]:
+        one, many = ({"llm": self.name, "tokens": tokens} for tokens in (1, self.length))
+        return Side("one token", one), Side("JSON", many)
 
     def answers(self, texts: list[str], again: bool, number: int) -> tuple[Call, Call]:
         """The same ticket twice: one token with all labels' log-probabilities, and a forced JSON answer.

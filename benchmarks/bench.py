@@ -20,6 +20,8 @@ SCENES: dict[Scene, tuple[str, ...]] = {
     one_token: (
         "one_token_over_json",
         "one_token_over_json_300_words",
+        "one_token_over_json_larger_llm",
+        "one_token_over_json_larger_llm_300_words",
         "one_token_over_json_new_ticket",
         "one_token_over_json_new_ticket_300_words",
     ),

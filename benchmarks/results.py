@@ -25,7 +25,9 @@ MEANING = {
     "service_over_demo_llm": "tickets worked off with the demo's primary, over that llm called by itself",
     "one_token_over_json": "one token with all log-probabilities, over {JSON} tokens of JSON; ticket of 12 words",
     "one_token_over_json_300_words": "the same, ticket of 300 words",
-    "one_token_over_json_new_ticket": "the same, ticket of 12 words that was not read before for another field",
+    "one_token_over_json_larger_llm": "the same, ticket of 12 words, with an llm that costs ten times as much",
+    "one_token_over_json_larger_llm_300_words": "the same, ticket of 300 words",
+    "one_token_over_json_new_ticket": "with the fallback again, ticket of 12 words that it did not read before",
     "one_token_over_json_new_ticket_300_words": "the same, ticket of 300 words that was not read before",
     "second_field_over_first": "time of a ticket's second question, over its first, from 300 tokens (less is better)",
 }
