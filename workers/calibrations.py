@@ -27,11 +27,12 @@ def counting(wanted: Card, served: Card, engine: Engine) -> tuple[Card, dict[str
     scores = scored_by(engine.kind, engine.version, served.served)
     if wanted.calibration and unsaid(scores):
         log.warning("llm.engine_without_version", llm=wanted.name, engine=scores, why="whether it was calibrated there")
-    checked = {name: fit.refused(key_of(served, scores, name), wanted.name) for name, fit in wanted.calibration.items()}
+    fits = {name: fit for name, fit in wanted.calibration.items() if name in served.codes}
+    checked = {name: fit.refused(key_of(served, scores, name), wanted.name) for name, fit in fits.items()}
     refused = {name: why for name, why in checked.items() if why is not None}
     for why in refused.values():
         log.warning("llm.uncalibrated", llm=wanted.name, why=why)
-    counts = {name: fit for name, fit in wanted.calibration.items() if name not in refused}
+    counts = {name: fit for name, fit in fits.items() if name not in refused}
     return dataclasses.replace(served, calibration=counts), refused
 
 

@@ -68,6 +68,7 @@ def examine(data_dir: Any) -> list[Line]:
         "taxonomy": _taxonomy,
         "connections": _connections,
         **{f"llm {name}": partial(_llm, name) for name in loaded.config.llms},
+        **{f"confidence of {name}": partial(_confidence, name) for name in loaded.config.llms},
         **{f"calibration of {w}": partial(_own, arm) for w, arm in loaded.config.arms.items() if arm.calibration},
         "Postgres": _postgres,
         "Redis": _redis,
@@ -109,8 +110,18 @@ def _connections(loaded: Loaded) -> str:
 
 def _llm(name: str, loaded: Loaded) -> str:
     card = load_card(loaded.model_path(name))
-    where = f"{llm.state(loaded, name, card)}, prompt {card.prompt_version}" + (", a demo" if card.demo else "")
-    return f"{where}; {calibrated.told(calibrated.states(loaded, name, card, taxonomy.load(loaded.taxonomy_path)))}"
+    return f"{llm.state(loaded, name, card)}, prompt {card.prompt_version}" + (", a demo" if card.demo else "")
+
+
+def _confidence(name: str, loaded: Loaded) -> str:
+    """How far it can be believed; a calibration that is there and does not count is to be mended."""
+    try:
+        found = calibrated.states(loaded, name, load_card(loaded.model_path(name)), taxonomy.load(loaded.taxonomy_path))
+    except TriageError:
+        return "not known, for what another line says"
+    if any(state["why"] for state in found.values()):
+        raise TriageError(calibrated.told(found))
+    return calibrated.told(found)
 
 
 def _own(arm: Arm, loaded: Loaded) -> str:
@@ -123,10 +134,12 @@ def _own(arm: Arm, loaded: Loaded) -> str:
         return "there; the worker's log says policy.uncalibrated where it does not count"
     names = (arm.primary, arm.fallback)
     primary, fallback = (calibrated.counting(loaded, name, load_card(loaded.model_path(name))) for name in names)
-    for name, field in taxonomy.load(loaded.taxonomy_path).fields_.items():
-        ids = [label.id for label in field.labels]
+    fields = taxonomy.load(loaded.taxonomy_path).fields_
+    for name in own.fields.keys() & fields.keys():
+        ids = [label.id for label in fields[name].labels]
         own.temperatures(name, policy.basis(primary, fallback, name, ids, arm.combine, arm.escalate_below))
-    return "valid"
+    without = [name for name in fields if name not in own.fields]
+    return "valid" + (f"; there is none for {', '.join(without)}" if without else "")
 
 
 def _postgres(loaded: Loaded) -> str:
