@@ -2,7 +2,6 @@
 
 import dataclasses
 import threading
-import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -80,23 +79,14 @@ class Ollama:
         too small and for bad codes.
         """
         with self._loading:
-            known = self._loaded.get(card.name)
-            if known is None or known.wanted != card or not known.breaker.closed or not self._resident(known):
-                known = self._start(card)
-                self._loaded[card.name] = known
-            return known.served
+            return guard.kept(self._loaded, card, self._start, self._resident).served
 
     def score(self, llm: str, prompt: str, codes: Sequence[str]) -> Scores:
         """Raw log-probabilities of those `codes` that are among the 20 likeliest tokens, and bounds of the others."""
-        asked = time.perf_counter()
-        self._of(llm)
-        with self._slot(self._deadline_s) as left:
-            waited = time.perf_counter() - asked
-            ready = self._of(llm)
-            with ready.breaker:
-                reply = self._server.generate(token_request(ready.model, prompt), left)
-        call = time.perf_counter() - asked
-        return scored(by_text(reply), codes, ready.codes, _timings(call * 1e3, waited * 1e3, reply))
+        with guard.turn(self._loaded, llm, self._slots, self._deadline_s, SERVER) as turn, turn.llm.breaker:
+            reply = self._server.generate(token_request(turn.llm.model, prompt), turn.left)
+        times = _timings(turn.call_ms(), turn.waited_ms, reply)
+        return scored(by_text(reply), codes, turn.llm.codes, times)
 
     def open_breaker(self, llm: str) -> str | None:
         """The last failure, until the llm is loaded anew or, by a call that was let through, answers again."""
@@ -109,9 +99,6 @@ class Ollama:
             self._loaded.clear()
             self._server.close()
             self._server = Server(self._server.url)
-
-    def _of(self, llm: str) -> _Loaded:
-        return guard.ready(self._loaded, llm, SERVER)
 
     def _slot(self, seconds: float) -> AbstractContextManager[float]:
         return guard.slot(self._slots, seconds, SERVER)

@@ -6,7 +6,6 @@ its answers, and the form in which it was asked.
 
 import dataclasses
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -27,7 +26,6 @@ from workers.engines.openai_usage import Bill, answering, free, timings, tokens
 from workers.engines.tokens import scored, single, spellings
 
 log = structlog.get_logger()
-SERVER = "The server"  # as sentences call it
 
 
 @dataclass(frozen=True)
@@ -89,24 +87,17 @@ class OpenAi:
         more than one token, and for a server that can be asked in no form.
         """
         with self._loading:
-            known = self._loaded.get(card.name)
-            if known is None or known.wanted != card or not known.breaker.closed:
-                known = self._start(card)
-                self._loaded[card.name] = known
-            return known.served
+            return guard.kept(self._loaded, card, self._start).served
 
     def score(self, llm: str, prompt: str, codes: Sequence[str]) -> Scores:
         """Log-probabilities of those `codes` that the server lists, or only the code that it chose."""
-        asked = time.perf_counter()
-        self._of(llm)
-        with self._slot(self._deadline_s) as left:
-            waited = time.perf_counter() - asked
-            ready = self._of(llm)
+        with guard.turn(self._loaded, llm, self._slots, self._deadline_s, self._server.url) as turn:
+            ready = turn.llm
             labels = _labels(ready.wanted, codes)
-            reply = self._asked(ready, ready.form.request(ready.model, prompt, labels), left)
-        call = time.perf_counter() - asked
+            reply = self._asked(ready, ready.form.request(ready.model, prompt, labels), turn.left)
+        times = timings(turn.call_ms(), turn.waited_ms, reply)
         reading = ready.form.read(reply)
-        found = scored(reading.listed, codes, ready.codes, timings(call * 1e3, waited * 1e3, reply))
+        found = scored(reading.listed, codes, ready.codes, times)
         return dataclasses.replace(found, chosen=_chosen(reading.chosen, labels))
 
     def has(self, model: str) -> bool:
@@ -121,7 +112,7 @@ class OpenAi:
         ready = self._loaded.get(llm)
         if ready is None:
             return None
-        return self._server.paused() if ready.breaker.closed else guard.failed(llm, ready, SERVER)
+        return self._server.paused() if ready.breaker.closed else guard.failed(llm, ready, self._server.url)
 
     def close(self) -> None:
         """Lets the connections go."""
@@ -129,9 +120,6 @@ class OpenAi:
             self._loaded.clear()
             self._server.close()
             self._server = self._server.renewed()
-
-    def _of(self, llm: str) -> _Loaded:
-        return guard.ready(self._loaded, llm, SERVER)
 
     def _slot(self, seconds: float) -> AbstractContextManager[float]:
         return guard.slot(self._slots, seconds, self._server.url)
