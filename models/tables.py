@@ -213,6 +213,7 @@ class Prediction(Base):
     prompt_tokens: Mapped[int | None]
     cached_tokens: Mapped[int | None]
     cost: Mapped[float | None] = mapped_column(comment="in the currency of the prices")
+    cut: Mapped[bool | None] = mapped_column(comment="whether the llm read only a part of the text")
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
     llm: Mapped[LlmVersion] = relationship(lazy="raise")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from models.errors import ConfigError, EngineError
 from models.llm.answer import Answer
 from models.llm.policy import Temperatures
-from models.llm.text import prepare
+from models.llm.text import Prepared, whole
 from models.taxonomy import Taxonomy, TaxonomyField
 from service.config import Arm, PolicyConfig
 from workers.cascade import EMPTY, Decision, decide, escalates, stand_in
@@ -51,8 +51,8 @@ def classify(
 
     `reason` is why the primary is asked. Raises what it raises, when nobody can stand in for it.
     """
-    text = prepare(subject, body).text
-    if not text:
+    text = whole(subject, body)
+    if not text.text:
         return {name: FieldOutcome(EMPTY) for name in taxonomy.fields_}
     return {
         name: _Question(llms, policy, shadow, text, name, f).decided(reason) for name, f in taxonomy.fields_.items()
@@ -66,7 +66,7 @@ class _Question:
     llms: Llms
     policy: Arm
     shadow: Sequence[str]
-    text: str
+    text: Prepared
     name: str
     labels: TaxonomyField
     asked: set[str] = field(default_factory=set)

@@ -2,21 +2,23 @@
 
 import dataclasses
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from models.errors import ConfigError, EngineDown, TriageError
-from models.llm import calibration
+from models.errors import ConfigError, EngineDown, PromptTooLong, TriageError
+from models.llm import budget, calibration
 from models.llm.answer import Answer, answer, chosen
 from models.llm.calibration import Calibration
 from models.llm.card import Card, load_card
 from models.llm.prices import Price
+from models.llm.text import Prepared
 from models.taxonomy import Taxonomy, TaxonomyField
 from workers.calibrations import counting
-from workers.engines.base import Engine, Timings
+from workers.engines.base import Engine, Scores, Timings
 from workers.figures import Figures
 from workers.pins import Pin, pin_of
 from workers.retry import Retry
@@ -31,7 +33,7 @@ log = structlog.get_logger()
 class Opinion:
     """What one llm said of one field, where its time went, and which pinned version it was.
 
-    `day` is that of its `spend` on which it was paid.
+    `day` is that of its `spend` on which it was paid; `cut` says that it read only a part of the text.
     """
 
     llm: str
@@ -42,6 +44,7 @@ class Opinion:
     cost: float | None = None
     spend: Spend | None = None
     day: int = 0
+    cut: bool = False
 
 
 @dataclass(slots=True)
@@ -77,8 +80,8 @@ class Llm:
         if changed:
             log.warning("llm.silent", llm=self.name, error=why) if why else log.info("llm.answers_again", llm=self.name)
 
-    def ask(self, text: str, name: str, labels: TaxonomyField) -> Opinion:
-        """Scores a prepared text; raises EngineDown while not loaded, and what the engine raises."""
+    def ask(self, text: Prepared, name: str, labels: TaxonomyField) -> Opinion:
+        """Scores what fits of a whole text; raises EngineDown while not loaded, and what the engine raises."""
         if self.card is None or self.error is not None:
             raise EngineDown(f"The llm {self.name} is not loaded: {self.error}")
         if (why := self._spent()) is not None:
@@ -86,7 +89,7 @@ class Llm:
         codes = self._codes(self.card, name, labels)
         fit = self.fit(name, labels)
         with self.figures.asking(self.name):
-            scores = score(self.engine, self.card, self.name, text, name, list(codes.values()))
+            read, scores = self._scored(self.card, text, name, list(codes.values()))
             cost = self._cost(scores.timings.prompt_tokens, scores.timings.completion_tokens)
             day = self.spend.add(cost) if self.spend is not None else 0
             if scores.chosen is not None:
@@ -95,7 +98,18 @@ class Llm:
                 t, prior = (fit.temperature, fit.prior) if fit is not None else (None, None)
                 found = answer(scores.logprobs, codes, t, scores.bounds, prior)
         pin = pin_of(self.card, self.engine)
-        return Opinion(self.name, found, scores.timings, pin, scores.scope, cost, self.spend, day)
+        return Opinion(self.name, found, scores.timings, pin, scores.scope, cost, self.spend, day, read.cut)
+
+    def _scored(self, card: Card, text: Prepared, name: str, codes: Sequence[str]) -> tuple[Prepared, Scores]:
+        """What was read, and its scores; where tokens could only be guessed and were too many, once more with less."""
+        read = budget.fitted(text, card.budget, lambda part: self.engine.count(self.name, part))
+        try:
+            return read, score(self.engine, card, self.name, read.text, name, codes)
+        except PromptTooLong:
+            less = budget.surely(text, card.budget)
+            if less == read:
+                raise
+            return less, score(self.engine, card, self.name, less.text, name, codes)
 
     def fit(self, name: str, labels: TaxonomyField) -> Calibration | None:
         """The field's calibration that counts; one over other labels says nothing about these."""

@@ -136,6 +136,7 @@ def _prediction(said: Said) -> dict[str, Any]:
         "scores": dict(found.scores),
         "scores_complete": found.complete,
         "cost": said.opinion.cost,
+        "cut": said.opinion.cut,
         **{name: getattr(found, name) for name in scored},
         **{name: getattr(times, name) for name in timed},
     }

@@ -58,11 +58,26 @@ def prepare(subject: str, body: str, budget: int = BUDGET) -> Prepared:
 
     In bytes, because a byte-level tokenizer never makes more tokens than bytes: a prompt cannot outgrow its context.
     """
+    return fit(whole(subject, body), budget)
+
+
+def whole(subject: str, body: str) -> Prepared:
+    """The same without a budget, for who knows better how much an llm can read."""
     long = len(subject) + len(body) > MAX_CHARS
     plain, lost = _readable(body[: max(0, MAX_CHARS - len(subject))])
-    words = neutralise(_one_line(f"{subject[:MAX_CHARS]}\n{plain}"))
-    text, over = _fit(words, budget)
-    return Prepared(text, cut=long or lost or over)
+    return Prepared(neutralise(_one_line(f"{subject[:MAX_CHARS]}\n{plain}")), cut=long or lost)
+
+
+def fit(prepared: Prepared, budget: int) -> Prepared:
+    """Two thirds of the budget from the head, the rest from the tail; the joint's spaces keep it harmless."""
+    raw = prepared.text.encode()
+    if len(raw) <= budget:
+        return prepared
+    joint = " ... "
+    head = (budget - len(joint)) * 2 // 3
+    tail = budget - len(joint) - head
+    text = raw[:head].decode(errors="ignore").rstrip() + joint + raw[-tail:].decode(errors="ignore").lstrip()
+    return Prepared(text, cut=True)
 
 
 def neutralise(text: str) -> str:
@@ -113,14 +128,3 @@ def _starts_quote(line: str, following: str) -> bool:
 def _one_line(text: str) -> str:
     visible = _CONTROL.sub(" ", _INVISIBLE.sub("", text.translate(_FULL_WIDTH)))
     return " ".join(visible.split())
-
-
-def _fit(text: str, budget: int) -> tuple[str, bool]:
-    """Two thirds of the budget from the head, the rest from the tail; the joint's spaces keep it harmless."""
-    raw = text.encode()
-    if len(raw) <= budget:
-        return text, False
-    joint = " ... "
-    head = (budget - len(joint)) * 2 // 3
-    tail = budget - len(joint) - head
-    return raw[:head].decode(errors="ignore").rstrip() + joint + raw[-tail:].decode(errors="ignore").lstrip(), True

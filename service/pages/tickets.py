@@ -10,8 +10,10 @@ from sqlalchemy import text
 from models import taxonomy
 from models.db import transaction
 from models.errors import ConfigError, InvalidRequest
+from models.llm import zero_shot
+from models.llm.budget import BYTES_A_TOKEN
 from models.llm.prompt import render
-from models.llm.text import prepare
+from models.llm.text import BUDGET, Prepared, fit, whole
 from models.taxonomy import Taxonomy
 from service.intake.reading import validated
 from service.pages.form import Form, read_time
@@ -84,15 +86,18 @@ def show_ticket(request: Request, caller: TicketReader, ticket_id: UUID) -> Resp
 
 def _prompts(ticket: dict[str, Any]) -> list[dict[str, str]]:
     """What the llms read, once for each field and prompt version; made again by the code that serves."""
-    read = prepare(ticket["subject"], ticket["body"]).text
+    read = whole(ticket["subject"], ticket["body"])
     now = [p for p in ticket["predictions"] if p["run"] == ticket["run"]]
     wanted = sorted({(p["field"], p["prompt_version"]) for p in now})
     return [{"field": field, "version": version, "text": _prompt(read, field, version)} for field, version in wanted]
 
 
-def _prompt(read: str, field: str, version: str) -> str:
+def _prompt(read: Prepared, field: str, version: str) -> str:
+    """An untrained llm's codes are those of its vocabulary, which only its worker knows."""
+    untrained = version.startswith("instruct-")
     try:
-        return render(read, field, version)
+        text = fit(read, BYTES_A_TOKEN * zero_shot.BUDGET if untrained else BUDGET).text
+        return render(text, field, version, "(Every field with its labels, each with its code.)" if untrained else "")
     except ConfigError as error:
         return error.message
 

@@ -59,7 +59,7 @@ def triage(row: Triage) -> dict[str, Any]:
 PREDICTION = (
     "field", "run", "role", "reason", "label", "confidence", "raw_confidence", "calibrated", "label_mass", "margin",
     "scores", "scores_complete", "slot_ms", "load_ms", "prefill_ms", "decode_ms", "call_ms", "prompt_tokens",
-    "cached_tokens", "cost", "taxonomy_version",
+    "cached_tokens", "cost", "cut", "taxonomy_version",
 )  # fmt: skip
 
 
