@@ -41,6 +41,9 @@ def evaluate(
     train: Annotated[Path | None, typer.Option(help="What the llms learned from: test rows of it are named")] = None,
     calibrate: Annotated[Path | None, typer.Option(help="Fit temperatures on these tickets, for this time")] = None,
     target: Annotated[list[float] | None, typer.Option(help="Precision to certify [default: 0.95]")] = None,
+    permute_codes: Annotated[
+        int | None, typer.Option(help="Ask untrained llms in so many orders of the labels too", min=2, max=20)
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write every figure to this file")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with diagrams to this file")] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn", min=0)] = 0,
@@ -57,7 +60,8 @@ def evaluate(
         loaded = llm_names.load(settings.settings(), llm or [], learn)
         configure(loaded.settings.model_copy(update={"log_level": "error"}))
         inputs["taxonomy"] = vocabulary or loaded.taxonomy_path
-        found = _found(loaded, inputs, _arms(loaded, llm or [], policy=policy), targets, seed)
+        arms = _arms(loaded, llm or [], policy=policy)
+        found = _found(loaded, inputs, arms, targets, seed, permute_codes or 1)
     evaluated.show(found)
     _write(found, json, html)
 
@@ -86,7 +90,7 @@ def _arms(loaded: Loaded, names: Sequence[str], *, policy: bool) -> dict[str, Ar
 
 
 def _found(
-    loaded: Loaded, inputs: dict[str, Path], arms: dict[str, Arm], targets: Sequence[float], seed: int
+    loaded: Loaded, inputs: dict[str, Path], arms: dict[str, Arm], targets: Sequence[float], seed: int, orders: int
 ) -> dict[str, Any]:
     """Everything that is shown and written."""
     vocabulary = taxonomy.load(inputs["taxonomy"])
@@ -94,22 +98,28 @@ def _found(
     more = labelled.read(inputs["calibrate"], vocabulary)[0] if "calibrate" in inputs else []
     known = {name: labelled.texts(path) for name, path in inputs.items() if name in ("train", "calibrate")}
     overlaps = {name: labelled.overlap(rows, texts) for name, texts in known.items()}
-    from service.cli import measuring  # engines, numpy and scipy take seconds to load
+    from service.cli import measuring, permuting  # engines, numpy and scipy take seconds to load
     from service.cli.asking import opened
 
+    alone = [name for name in arms if name != POLICY] if orders > 1 else []
     over = measuring.Measured(measuring.part(vocabulary, rows), rows, targets, seed)
     with opened(loaded, list(dict.fromkeys(name for arm in arms.values() for name in arm.llms)), vocabulary) as llms:
         measuring.refuse_untrained(llms, over.taxonomy)
         fits = measuring.refit(llms, over.taxonomy, more, sha256(inputs["calibrate"])) if more else {}
         results = [one for name, arm in arms.items() for one in measuring.measure(llms, name, arm, over, fits)]
         unused = sorted(llms.calibrations.problems) + measuring.uncalibrated(llms, over.taxonomy)
+        permuted = permuting.permute(llms, alone, vocabulary, over, orders)
     return {
         "results": results,
         "files": {n: {"name": p.name, "sha256": sha256(p)} for n, p in inputs.items()},
         "rows": len(rows),
         "overlap": {name: {"n": len(names), "rows": names} for name, names in overlaps.items()},
         "seed": seed,
-        "notes": [*_beside(beside), *_overlapping(overlaps), *_unanswered(results), *_refused(results), *unused],
+        "permuted": permuted,
+        "notes": [
+            *(*_beside(beside), *_overlapping(overlaps), *_unanswered(results), *_refused(results), *unused),
+            *permuting.told(permuted, alone),
+        ],
     }
 
 
