@@ -1,11 +1,12 @@
 """An llm that was not trained on our prompts, and its card for the taxonomy in force. Called by `llm`."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from models.errors import ConfigError, EngineDown
 from models.llm import zero_shot
+from models.llm.calibration import read
 from models.llm.card import Card, sha256
 from models.taxonomy import Taxonomy
 from workers.engines.base import Engine
@@ -23,7 +24,10 @@ class Untrained:
     _digest: dict[tuple[int, ...], str] = field(default_factory=dict)
 
     def card(self, engine: Engine, taxonomy: Taxonomy) -> Card:
-        """The same for the same taxonomy, until it is forgotten; raises ConfigError, or EngineDown."""
+        """The same for the same taxonomy, until it is forgotten, with the calibration that is in its file now.
+
+        Raises ConfigError, or EngineDown.
+        """
         if self._made is None or self._made[0] != taxonomy:
             try:
                 self._made = taxonomy, self._new(engine, taxonomy)
@@ -32,7 +36,7 @@ class Untrained:
         found = self._made[1]
         if isinstance(found, str):
             raise ConfigError(found)
-        return found
+        return replace(found, calibration=read(self.calibration)) if self.calibration is not None else found
 
     def forget(self) -> None:
         """The weights are others now, perhaps with another vocabulary."""

@@ -1,6 +1,8 @@
-"""calibrate: temperatures from labelled tickets: an llm's, written into its card, or a policy's own, in a file."""
+"""calibrate: an llm's temperatures from labelled tickets, and its priors from any, or the temperatures of a policy."""
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +10,8 @@ import typer
 
 from models import taxonomy
 from models.errors import ConfigError
+from models.llm import calibration
+from models.llm.calibration import Calibration
 from models.llm.card import LINEAR_CARD, sha256
 from models.taxonomy import Taxonomy
 from models.whole import whole
@@ -36,7 +40,10 @@ def calibrate(
         Path | None, typer.Option("--taxonomy", help="The labels [default: that of triage.yaml]")
     ] = None,
 ) -> None:
-    """Fits the temperature that makes confidence true: an llm's, or those of a policy's decisions."""
+    """Fits the temperature that makes confidence true: an llm's, or those of a policy's decisions.
+
+    Of an llm that Triage did not train, tickets without labels show what it prefers whatever a ticket says.
+    """
     if policy == (llm is not None) or (not policy and (arm or out)):
         raise ConfigError("Say --llm NAME, or --policy (and only then --arm and --out).")
     loaded = llm_names.load(settings.settings(), [llm] if llm else [])
@@ -49,22 +56,29 @@ def calibrate(
 
 
 def _one(loaded: Loaded, llm: str, data: Path, labels: Taxonomy) -> None:
-    card = _card(loaded, llm)
-    rows, _ = labelled.read(data, labels)
+    stock = loaded.config.llms[llm].family is not None
+    place = _file(loaded, llm) if stock else _card(loaded, llm)
+    rows, _ = labelled.read(data, labels, bare_too=stock)
     from service.cli.asking import opened  # engines, numpy and scipy take seconds to load
     from service.cli.measuring import part, refuse_untrained
     from service.cli.recalibrating import recalibrate
 
-    asked = part(labels, rows)
+    asked = labels if stock else part(labels, rows)
     with opened(loaded, [llm], labels) as llms:
         refuse_untrained(llms, asked)
-        _refuse_others(llms.all[llm], asked)
+        if not stock:
+            _refuse_others(llms.all[llm], asked)
         found = recalibrate(llms, llm, asked, rows, sha256(data))
-    _note(card, found)
     for field, one in found.items():
         say(_told(llm, field, one))
-    if all(one.made is None for one in found.values()):
+    made = {field: one.made for field, one in found.items() if one.made is not None}
+    if not made:
         raise typer.Exit(1)
+    if stock:
+        calibration.write(place, sha256(data), made)
+        say(f"Wrote {place}. Workers read it when they start, where llms.{llm} has calibration: {place.name}.")
+    else:
+        _note(place, made)
 
 
 def _policy(loaded: Loaded, name: str | None, data: Path, labels: Taxonomy, out: Path | None) -> None:
@@ -101,6 +115,11 @@ def _card(loaded: Loaded, name: str) -> Path:
     return card
 
 
+def _file(loaded: Loaded, name: str) -> Path:
+    """Where the calibration of an llm without a card stands."""
+    return loaded.folder / (loaded.config.llms[name].calibration or re.sub(r"[^\w.-]+", "-", name) + ".json")
+
+
 def _refuse_others(llm: "Llm", asked: Taxonomy) -> None:
     """A temperature of other weights or over other labels would not count when the llm serves."""
     assert llm.card is not None  # noqa: S101 (it is loaded)
@@ -120,22 +139,22 @@ def _refuse_others(llm: "Llm", asked: Taxonomy) -> None:
             )
 
 
-def _note(card: Path, found: "dict[str, Recalibrated]") -> None:
+def _note(card: Path, made: Mapping[str, Calibration]) -> None:
     """The card with what was accepted, whole or not at all."""
-    made = {field: one.made.document() for field, one in found.items() if one.made is not None}
-    if not made:
-        return
     content = json.loads(card.read_text(encoding="utf-8"))
-    content["calibration"] = content.get("calibration", {}) | made
+    fits = {field: one.document() for field, one in made.items()}
+    content["calibration"] = content.get("calibration", {}) | fits
     with whole(card) as part:
         part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _told(llm: str, field: str, one: "Recalibrated") -> str:
-    fit = one.fit
+    fit, made = one.fit, one.made
+    prior = f"the prior of {made.n:,} tickets is written as {made.id}; nothing is automated" if made else ""
     if fit is None:
-        return f"{llm}, {field}: a prior without a temperature, written as {one.made.id if one.made else ''}."
+        return f"{llm}, {field}: {prior}."
     seen = f"NLL of unseen tickets {fit.before:.4f} before, {fit.after:.4f} after, n {fit.n}"
-    if one.made is None:
-        return f"{llm}, {field}: refused, T {fit.temperature:.3f} does not help ({seen}); the card stays as it is."
-    return f"{llm}, {field}: T {fit.temperature:.3f} ({seen}), written as {one.made.id}."
+    if made is None or made.temperature is None:
+        kept = prior or "the card stays as it is"
+        return f"{llm}, {field}: refused, T {fit.temperature:.3f} does not help ({seen}); {kept}."
+    return f"{llm}, {field}: T {fit.temperature:.3f} ({seen}), written as {made.id}."

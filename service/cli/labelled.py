@@ -28,8 +28,11 @@ class Labelled:
     labels: Mapping[str, str]
 
 
-def read(path: Path, taxonomy: Taxonomy) -> tuple[list[Labelled], set[str]]:
-    """The tickets, and fields of theirs that the taxonomy lacks; InvalidRequest for what is broken or not labelled."""
+def read(path: Path, taxonomy: Taxonomy, *, bare_too: bool = False) -> tuple[list[Labelled], set[str]]:
+    """The tickets, and fields of theirs that the taxonomy lacks; InvalidRequest for what is broken or not labelled.
+
+    With `bare_too`, tickets need no label.
+    """
     rows, unknown, beside, bare = [], Counter[str](), set[str](), []
     for number, ticket in _tickets(path):
         given = _pairs(ticket.get("label"), taxonomy, f"{path.name}, line {number}")
@@ -43,7 +46,7 @@ def read(path: Path, taxonomy: Taxonomy) -> tuple[list[Labelled], set[str]]:
         raise InvalidRequest(f"{path} has no tickets.")
     if unknown:
         raise InvalidRequest(_unknown(path, unknown))
-    if bare:
+    if bare and not bare_too:
         raise InvalidRequest(
             f"{path.name}: {counted(len(bare), 'ticket')} without a label, the first on line {bare[0]}."
         )

@@ -60,7 +60,8 @@ def _state(one: Result) -> str:
     calibration = one["calibration"]
     if calibration["n"] is None:
         return str(calibration["state"])
-    return f"{calibration['state']}, T {1 / calibration['beta']:.3f} from {calibration['n']:,}"
+    fit = f"T {1 / calibration['beta']:.3f}" if calibration["beta"] is not None else "prior"
+    return f"{calibration['state']}, {fit} from {calibration['n']:,}"
 
 
 FIGURES: dict[str, Callable[[Result], str]] = {
