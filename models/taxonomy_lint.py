@@ -105,7 +105,7 @@ def _llm(taxonomy: Taxonomy, llm: Asked) -> Iterator[Finding]:
         yield Finding("error", place, llm.broken.rstrip("."), "mend it, and see what triage doctor says")
         return
     for name, one in taxonomy.fields_.items():
-        yield from _many(name, one, llm) if llm.zero_shot else _codes(name, one, llm)
+        yield from (*_many(name, one, llm), *_mistaken(name, one, llm)) if llm.zero_shot else _codes(name, one, llm)
     if llm.context is not None:
         yield from _context(place, llm.context, zero_shot=llm.zero_shot)
 
@@ -126,6 +126,16 @@ def _many(name: str, labels: TaxonomyField, llm: Asked) -> Iterator[Finding]:
         what = f"{n} labels are many for the llm {llm.name}, which was not trained on them"
         do = "train a linear llm on labelled tickets (triage train linear), or ask for a coarser field first"
         yield Finding("warning", name, what, do)
+
+
+def _mistaken(name: str, labels: TaxonomyField, llm: Asked) -> Iterator[Finding]:
+    """A label called B may have the code A, and another one B: then an llm that means the first says B."""
+    meant = {code: label for label, code in llm.codes.get(name, {}).items()}
+    for label in labels.labels:
+        for own in dict.fromkeys((label.id, label.title)):
+            if meant.get(own, label.id) != label.id:
+                what = f"{label.id} is called like the code {own} that the llm {llm.name} has for {meant[own]}"
+                yield Finding("warning", name, what, "give it a title of more than two letters")
 
 
 def _context(place: str, context: Context, *, zero_shot: bool) -> Iterator[Finding]:

@@ -1,10 +1,10 @@
 """What lint has to know of each llm: from triage.yaml, cards, recipes, an Ollama that answers. Used by vocabulary."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.errors import ConfigError, TriageError
+from models.errors import ConfigError, EngineError, TriageError
 from models.llm import memory, zero_shot
 from models.llm.card import Card, load_card
 from models.llm.codes import MOST
@@ -40,15 +40,32 @@ def _asked(loaded: Loaded, name: str, taxonomy: Taxonomy) -> "Asked | None":
         say(f"The llm {name} is left out: triage doctor says why.")
         return None
     context = _context(loaded, name, card)
-    return Asked(name, {} if zero else card.codes, zero_shot=zero, most=most, context=context)
+    return Asked(name, card.codes, zero_shot=zero, most=most, context=context)
 
 
 def _card(loaded: Loaded, name: str, taxonomy: Taxonomy, shows: int | None) -> Card:
-    """As it will be loaded; a vocabulary that nobody has asked is taken to have every code."""
+    """As it will be loaded; a vocabulary that nobody can be asked for is taken to have every code."""
     family = loaded.config.llms[name].family
     if family is None:
         return load_card(loaded.model_path(name))
-    return zero_shot.card(name, Path(), "", family, taxonomy, lambda _: True, shows)
+    draft = zero_shot.card(name, Path(), "", family, taxonomy, lambda _: True, shows)
+    return zero_shot.card(name, Path(), "", family, taxonomy, _known(loaded, name, draft), shows)
+
+
+def _known(loaded: Loaded, name: str, draft: Card) -> Callable[[str], bool]:
+    """Which texts are one token of the llm, if an Ollama says."""
+    config = loaded.config.llms[name]
+    if loaded.config.engines[config.engine].kind != "ollama":
+        return lambda _: True
+    from workers.engines.ollama import Ollama  # slow to import
+
+    engine = Ollama(loaded.config.engines[config.engine].url, {name: config.model})
+    try:
+        return engine.vocabulary(draft)
+    except EngineError:
+        return lambda _: True
+    finally:
+        engine.close()
 
 
 def _context(loaded: Loaded, name: str, card: Card) -> "Context | None":

@@ -112,6 +112,18 @@ def test_a_trained_llm_may_have_as_many_labels_as_it_was_trained_on():
     assert lint(described(300), [Asked("tuned", codes)]) == []
 
 
+def test_a_label_that_is_called_like_another_one_s_code():
+    found = field(
+        *({"id": i, "title": t, "description": i * 9, "examples": ["x", "y", "z"]} for i, t in (("B", "B"), ("c", "A")))
+    )
+    stock = Asked("stock", {"category": {"B": "A", "c": "B"}}, zero_shot=True)
+    assert [one.what for one in lint(found, [stock])] == [
+        "B is called like the code B that the llm stock has for c",
+        "c is called like the code A that the llm stock has for B",
+    ]
+    assert lint(found, [Asked("tuned", {"category": {"B": "A", "c": "B"}})]) == []
+
+
 def test_an_llm_without_usable_codes_is_an_error():
     (one,) = lint(
         described(2), [Asked("tiny", broken="The card of tiny is broken: field 'x' needs a code of its own.")]
