@@ -15,6 +15,7 @@ from service.cli import (
     doctor,
     evaluate,
     imports,
+    init,
     keys,
     llm,
     llm_verify,
@@ -33,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for group in (
+    init,
     demo,
     running,
     keys,

@@ -1,6 +1,5 @@
-"""init and classify: what works without a database."""
+"""classify: a file of tickets, without a database."""
 
-import shutil
 import tempfile
 import time
 from collections import deque
@@ -20,7 +19,7 @@ from service.cli.answers import Shown
 from service.cli.common import counted, notes, say
 from service.config import PolicyConfig
 from service.logs import configure
-from service.settings import DEMO_LLMS, Loaded
+from service.settings import Loaded
 
 if TYPE_CHECKING:
     from workers.llms import Llms
@@ -29,19 +28,7 @@ AHEAD = 64  # tickets in work while earlier ones are written
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(init)
     app.command()(classify)
-
-
-def init(folder: Annotated[Path, typer.Argument(help="Where to write the two files")] = Path()) -> None:
-    """Writes a triage.yaml and a taxonomy.yaml to start from; never over files that are there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("triage.yaml", "taxonomy.yaml"):
-        if (folder / name).exists():
-            raise ConfigError(f"{folder / name} exists already: choose another folder, or move it away first.")
-    for name in ("triage.yaml", "taxonomy.yaml"):
-        shutil.copyfile(DEMO_LLMS / name, folder / name)
-    say(f"Wrote triage.yaml and taxonomy.yaml to {folder.resolve()}; they use the demo llms until you name your own.")
 
 
 def classify(

@@ -45,8 +45,8 @@ def linear(
     _how_to_use(out)
 
 
-def learn(taxonomy_file: Path, data: Path, out: Path) -> None:
-    """The same for evaluate, whose folder does not stay."""
+def learn(taxonomy_file: Path, data: Path, out: Path) -> "Trained":
+    """The same for init, and for evaluate, whose folder does not stay."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} exists already: choose another name.")
     vocabulary = taxonomy.load(taxonomy_file)
@@ -66,6 +66,7 @@ def learn(taxonomy_file: Path, data: Path, out: Path) -> None:
     write(trained, out, origin)
     for name, report in trained.reports.items():
         _print(name, report)
+    return trained
 
 
 def _examples(data: Path, vocabulary: Taxonomy) -> "list[Example]":

@@ -51,13 +51,18 @@ def init(
     """Drafts a vocabulary from labelled tickets. Its examples are texts of theirs: read them before you share it."""
     if out.exists():
         raise ConfigError(f"{out} exists already: choose another name.")
+    draft_to(out, data)
+    say(f"Wrote {out}. Describe each label in a sentence, then run triage taxonomy lint {out}.")
+
+
+def draft_to(out: Path, data: Path) -> None:
+    """Writes the draft; init needs one too."""
     from models.taxonomy_draft import draft  # scikit-learn takes a second to load
 
     found = draft(_labelled(data))
     out.write_text(_yaml(found), encoding="utf-8")
     for name, field in found.fields_.items():
         say(f"{name}: {len(field.labels)} labels.")
-    say(f"Wrote {out}. Describe each label in a sentence, then run triage taxonomy lint {out}.")
 
 
 @group.command()

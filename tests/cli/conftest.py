@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import structlog
+import taxonomies
 
 from service.cli import common, main
 
@@ -44,6 +45,5 @@ def stored(triage, monkeypatch, database_url, servers, tmp_path):
     monkeypatch.setenv("TRIAGE_DATABASE_URL", database_url)
     monkeypatch.setenv("TRIAGE_REDIS_URL", servers.redis_url)
     assert triage("init").code == 0
-    labels = tmp_path / "taxonomy.yaml"
-    labels.write_text(labels.read_text().partition("  intent:")[0])
+    (tmp_path / "taxonomy.yaml").write_text(taxonomies.CATEGORY)
     return triage

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+import taxonomies
 from posters import Posters
 from processes import Up, eventually
 
@@ -25,7 +26,7 @@ def only_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """On copies of the demo's llms, so that a test can take one away."""
     folder = tmp_path_factory.mktemp("faults")
     (folder / "triage.yaml").write_text(CONFIG)
-    shutil.copyfile(DEMO_LLMS / "taxonomy.yaml", folder / "taxonomy.yaml")
+    (folder / "taxonomy.yaml").write_text(taxonomies.CATEGORY)
     for name in ("primary", "fallback"):
         for kind in ("gguf", "json"):
             shutil.copyfile(DEMO_LLMS / f"{name}.{kind}", folder / f"{name}.{kind}")
