@@ -16,6 +16,7 @@ class Timings:
 
     call_ms is our wall time. slot_ms is waiting for a free slot, ours and the server's, and whatever else of the call
     was neither prefill nor decode. prompt_tokens counts the whole prompt, cached_tokens what of it was computed before.
+    Where a field takes several calls, all of this is their sum.
     """
 
     call_ms: float
