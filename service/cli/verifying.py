@@ -2,13 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from models import metrics
 from models.llm.answer import Answer, softmax
 from models.llm.calibration import Calibration
+from models.llm.codes import LEVELS
 from models.taxonomy import Taxonomy
 from service.cli.asking import Asked, ask
 from service.cli.labelled import Labelled
@@ -16,7 +17,7 @@ from service.cli.parity import Answers
 from service.config import Arm
 from workers.cascade import LEAST
 from workers.engines.base import Engine, Scores, Timings
-from workers.llm import Llm, Opinion
+from workers.llm import Opinion
 from workers.llms import Llms
 
 PARTS = ("call_ms", "slot_ms", "load_ms", "prefill_ms", "decode_ms")
@@ -59,7 +60,7 @@ def measure(
     figures = {
         "n": len(wanted),
         "unanswered": asked.unanswered(field),
-        "codes": _listed(listening.heard, _meanings(llm, field)),
+        "codes": _listed(listening.heard, llm.card.codes.get(field, {}) if llm.card is not None else {}),
         "mass": _masses([one for _, one in answers]),
         "accuracy": _right([(row.labels[field], one) for row, one in answers if row.labels[field] in labels]),
         "calibrated": bool(answers) and all(one.calibrated for _, one in answers),
@@ -74,21 +75,30 @@ def _opinions(asked: Asked, field: str) -> Iterator[tuple[Labelled, Opinion]]:
             yield row, outcomes[field].said[0].opinion
 
 
-def _meanings(llm: Llm, field: str) -> dict[str, str]:
-    codes = llm.card.codes.get(field, {}) if llm.card is not None else {}
-    return {code: f"{code} = {label}" for label, code in codes.items()}
-
-
-def _listed(heard: Sequence[tuple[frozenset[str], frozenset[str]]], meanings: Mapping[str, str]) -> dict[str, Any]:
+def _listed(heard: Sequence[tuple[frozenset[str], frozenset[str]]], codes: Mapping[str, str]) -> dict[str, Any]:
     """In how many prompts every code that was asked for came back, and how often each was missing."""
-    missing = Counter(code for asked, listed in heard for code in asked - listed)
-    wanted = Counter(code for asked, _ in heard for code in asked)
+    name = _named(codes)
+    missing = Counter(name(asked, code) for asked, listed in heard for code in asked - listed)
+    wanted = Counter(name(asked, code) for asked, _ in heard for code in asked)
     return {
         "prompts": len(heard),
         "complete": sum(asked <= listed for asked, listed in heard),
-        "missing": {meanings.get(code, code): n for code, n in missing.most_common()},
-        "never": sorted(meanings.get(code, code) for code, n in missing.items() if n == wanted[code]),
+        "missing": dict(sorted(missing.items(), key=lambda pair: (-pair[1], pair[0]))),
+        "never": sorted(code for code, n in missing.items() if n == wanted[code]),
     }
+
+
+def _named(codes: Mapping[str, str]) -> Callable[[frozenset[str], str], str]:
+    """What people know a code by: its label, or which of the two levels it is of."""
+    labels = {code: label for label, code in codes.items()}
+    groups = {code.partition(LEVELS)[0] for code in labels if LEVELS in code}
+
+    def name(asked: frozenset[str], code: str) -> str:
+        if code in labels:
+            return f"{code} = {labels[code]}"
+        return f"group {code}" if asked == groups else f"{code} within a group"
+
+    return name
 
 
 def _masses(answers: Sequence[Answer]) -> dict[str, float | None]:

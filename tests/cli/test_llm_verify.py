@@ -124,6 +124,24 @@ def test_weights_that_do_not_answer_with_the_codes(triage, server, tmp_path):
     assert "the llm does not answer with the codes" in out
 
 
+def test_stock_weights_behind_ollama_with_codes_of_two_levels(triage, server, tmp_path):
+    config = (tmp_path / "triage.yaml").read_text()
+    stock = "llms:\n  stock: {engine: o, model: triage-mine, family: plain}"
+    (tmp_path / "triage.yaml").write_text(config.replace("llms:", stock))
+    labels = [{"id": name} for name in ("refunds", "transfers", *(f"queue{n}" for n in range(28)))]
+    (tmp_path / "taxonomy.yaml").write_text(json.dumps({"fields": {"category": {"labels": labels}}}))
+    write(tmp_path / "t.jsonl", [t for t in SHIPPED if t["label"]["category"] in ("refunds", "transfers")][:4])
+    found, out = verified_as(triage, tmp_path, "stock", code=1)
+    assert "ok    load: ollama 0.24.0" in out
+    # These weights were never trained to answer such a question, if they have any code to say.
+    assert "FAIL  category, " in out
+    one = found["fields"]["category"]
+    assert one["codes"]["prompts"] >= 4
+    assert one["codes"]["missing"]
+    assert all("group" in code for code in one["codes"]["missing"])
+    assert {len(p) for p in one["answers"].values()} <= {30}
+
+
 def test_a_reference_that_is_none(triage, server, tmp_path):
     (tmp_path / "broken.json").write_text('{"llm": "x"}')
     (tmp_path / "far.json").write_text('{"llm": "x", "data": "", "fields": {"category": {"answers": {"1": {"a": 1}}}}}')
