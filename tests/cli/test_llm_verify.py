@@ -136,7 +136,7 @@ def test_stock_weights_behind_ollama_with_codes_of_two_levels(triage, server, tm
     # These weights were never trained to answer such a question, if they have any code to say.
     assert "FAIL  category, " in out
     one = found["fields"]["category"]
-    assert one["codes"]["prompts"] >= 4
+    assert one["codes"]["prompts"]
     assert one["codes"]["missing"]
     assert all("group" in code for code in one["codes"]["missing"])
     assert {len(p) for p in one["answers"].values()} <= {30}
