@@ -47,7 +47,10 @@ class Fault:
 
 @dataclass
 class Standin:
-    """The state of one server. `load_s` is how long a load takes, `says` a version other than the one it acts like."""
+    """The state of one server. `load_s` is how long a load takes, `says` a version other than the one it acts like.
+
+    `requests` are those to generate, `shown` whether each look at a model was for its vocabulary too.
+    """
 
     version: str = "0.32.15"
     says: str | None = None
@@ -61,6 +64,7 @@ class Standin:
     resident: dict[str, Weights] = field(default_factory=dict)
     fault: Fault | None = None
     requests: list[dict[str, Any]] = field(default_factory=list)
+    shown: list[bool] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from weights import Refused
+from weights import Refused, vocabulary
 
 DETAILS = {
     "parent_model": "",
@@ -145,7 +145,9 @@ class Handler(BaseHTTPRequestHandler):
         }
 
     def _show(self) -> dict[str, Any]:
-        name = self._json().get("model", "")
+        wanted = self._json()
+        name = wanted.get("model", "")
+        self.standin.shown.append(bool(wanted.get("verbose")))
         try:
             model = self.standin.find(name)
         except Refused:
@@ -156,11 +158,16 @@ class Handler(BaseHTTPRequestHandler):
             "parameters": "\n".join(f"{key:30} {value}" for key, value in sorted(model.parameters.items())),
             "template": "{{ .Prompt }}",
             "details": DETAILS,
-            "model_info": {"general.architecture": "llama"} | SHAPE,
+            "model_info": {"general.architecture": "llama"} | SHAPE | self._tokens(model, bool(wanted.get("verbose"))),
             "tensors": [],
             "capabilities": ["completion"],
             "modified_at": "2026-11-21T15:10:31Z",
         }
+
+    def _tokens(self, model: Any, verbose: bool) -> dict[str, Any]:
+        """A list is long, so it is null unless it is asked for."""
+        tokens = vocabulary(model.gguf) if verbose else None
+        return {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.merges": None, "tokenizer.ggml.tokens": tokens}
 
     def _blob(self) -> str:
         (self.standin.folder / self.path.rpartition(":")[2]).write_bytes(self.content)

@@ -12,9 +12,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import httpx
 import xllamacpp
+from gguf import GGUFReader
 
 TOO_LONG = "the input length exceeds the context length"
 _numbers = itertools.count()
+
+
+def vocabulary(gguf: Path) -> list[str]:
+    """The tokens as the file has them."""
+    field = GGUFReader(gguf).fields["tokenizer.ggml.tokens"]
+    return [bytes(field.parts[at]).decode() for at in field.data]
 
 
 class Refused(Exception):
