@@ -89,6 +89,10 @@ def _arms(loaded: Loaded, names: Sequence[str], *, policy: bool) -> dict[str, Ar
     return alone | ({POLICY: served} if policy else {})
 
 
+def _asked(arms: dict[str, Arm]) -> list[str]:
+    return list(dict.fromkeys(llm for arm in arms.values() for llm in arm.llms))
+
+
 def _found(
     loaded: Loaded, inputs: dict[str, Path], arms: dict[str, Arm], targets: Sequence[float], seed: int, orders: int
 ) -> dict[str, Any]:
@@ -101,13 +105,15 @@ def _found(
     from service.cli import measuring, permuting  # engines, numpy and scipy take seconds to load
     from service.cli.asking import opened
 
-    alone = [name for name in arms if name != POLICY] if orders > 1 else []
     over = measuring.Measured(measuring.part(vocabulary, rows), rows, targets, seed)
-    with opened(loaded, list(dict.fromkeys(name for arm in arms.values() for name in arm.llms)), vocabulary) as llms:
-        measuring.refuse_untrained(llms, over.taxonomy)
-        fits = measuring.refit(llms, over.taxonomy, more, sha256(inputs["calibrate"])) if more else {}
+    with opened(loaded, _asked(arms), vocabulary) as llms:
+        untrained = measuring.untrained(llms, arms, over.taxonomy)
+        arms = {name: arm for name, arm in arms.items() if name not in untrained}
+        asked = _asked(arms)
+        alone = [name for name in arms if name != POLICY] if orders > 1 else []
+        fits = measuring.refit(llms, asked, over.taxonomy, more, sha256(inputs["calibrate"])) if more else {}
         results = [one for name, arm in arms.items() for one in measuring.measure(llms, name, arm, over, fits)]
-        unused = sorted(llms.calibrations.problems) + measuring.uncalibrated(llms, over.taxonomy)
+        unused = sorted(llms.calibrations.problems) + measuring.uncalibrated(llms, asked, over.taxonomy)
         permuted = permuting.permute(llms, alone, vocabulary, over, orders)
     return {
         "results": results,
@@ -117,6 +123,7 @@ def _found(
         "seed": seed,
         "permuted": permuted,
         "notes": [
+            *(f"{name} is left out. {why}" for name, why in untrained.items()),
             *(*_beside(beside), *_overlapping(overlaps), *_unanswered(results), *_refused(results), *unused),
             *permuting.told(permuted, alone),
         ],

@@ -70,7 +70,7 @@ def _from_tickets(folder: Path, data: Path) -> None:
 def _say_what_is_there(folder: Path, trained: "Trained") -> None:
     say(f"\nWrote triage.yaml, taxonomy.yaml and {LINEAR} to {folder.resolve()}.")
     for name, report in trained.reports.items():
-        share = f"{report.accuracy.value * 100:.1f} % of {counted(report.accuracy.n, 'ticket')} that it had not seen"
+        share = f"{report.accuracy.value:.1%} of {counted(report.accuracy.n, 'ticket')} that it had not seen"
         say(f"Field {name}: the llm is right on {share}" + (_UNSURE if report.temperature is None else "."))
     say("Nothing is automated until a label has an automate_at. The examples in taxonomy.yaml and the words in the llm")
     say("are from your tickets: keep them where the tickets may be kept. Describe each label there, then triage up.")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import Any
@@ -51,9 +51,18 @@ def refuse_untrained(llms: Llms, taxonomy: Taxonomy) -> None:
             raise ConfigError(lacks)
 
 
-def refit(llms: Llms, taxonomy: Taxonomy, rows: Sequence[Labelled], data: str) -> Fits:
-    """Every llm with temperatures from these rows, for this evaluation."""
-    return {name: recalibrate(llms, name, part(taxonomy, rows), rows, data) for name in llms.all}
+def untrained(llms: Llms, arms: Mapping[str, Arm], taxonomy: Taxonomy) -> dict[str, str]:
+    """Who of the arms cannot answer, and why; ConfigError where nobody can."""
+    lacks = {name: [why for llm in arm.llms if (why := llms.all[llm].lacks(taxonomy))] for name, arm in arms.items()}
+    found = {name: whys[0] for name, whys in lacks.items() if whys}
+    if len(found) == len(arms):
+        raise ConfigError(" ".join(dict.fromkeys(found.values())))
+    return found
+
+
+def refit(llms: Llms, names: Iterable[str], taxonomy: Taxonomy, rows: Sequence[Labelled], data: str) -> Fits:
+    """These llms with temperatures from these rows, for this evaluation."""
+    return {name: recalibrate(llms, name, part(taxonomy, rows), rows, data) for name in names}
 
 
 def measure(llms: Llms, name: str, arm: Arm, over: Measured, fits: Fits) -> list[dict[str, Any]]:
@@ -82,9 +91,9 @@ def _result(llms: Llms, name: str, arm: Arm, field: str, asked: Asked, over: Mea
     }
 
 
-def uncalibrated(llms: Llms, taxonomy: Taxonomy) -> list[str]:
-    """Why calibrations that are there do not count."""
-    states = [state for llm in llms.all.values() for state in llm.calibrated(taxonomy).values()]
+def uncalibrated(llms: Llms, names: Iterable[str], taxonomy: Taxonomy) -> list[str]:
+    """Why calibrations that these llms have do not count."""
+    states = [state for name in names for state in llms.all[name].calibrated(taxonomy).values()]
     return [state["why"] for state in states if state["why"]]
 
 

@@ -34,8 +34,8 @@ def test_labelled_tickets_become_everything_that_serves(init, triage, tmp_path, 
     fields = yaml.safe_load((mine / "taxonomy.yaml").read_text())["fields"]
     assert [label["id"] for label in fields["category"]["labels"]] == ["cards", "other", "refunds"]
     right = json.loads((mine / "models" / "linear" / "card.json").read_text())["fields"]["category"]
-    share = right["accuracy"]["value"] * 100
-    assert f"Field category: the llm is right on {share:.1f} % of 240 tickets that it had not seen." in ran.err
+    share = right["accuracy"]["value"]
+    assert f"Field category: the llm is right on {share:.1%} of 240 tickets that it had not seen." in ran.err
     monkeypatch.chdir(mine)
     (mine / "new.jsonl").write_text('{"id": 1, "body": "my card pin is blocked"}\n')
     said = json.loads(triage("classify", "new.jsonl").out)["triage"]["category"]

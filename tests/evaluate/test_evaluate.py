@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 from shipped import SHIPPED, noisy, write
+from synthetic import TAXONOMY, tickets
 
 import service.pages.evaluation
 from service.cli import asking
@@ -261,9 +262,28 @@ def test_a_card_of_other_weights_is_refused(triage, folder, own):
 def test_an_llm_that_lacks_a_label_is_refused(triage, folder):
     (folder / "t.yaml").write_text("fields: {category: {labels: [{id: refunds}, {id: weather}]}}")
     write(folder / "test.jsonl", [{"body": "rain", "label": "weather"}])
-    ran = triage("evaluate", "--test", "test.jsonl", "--taxonomy", "t.yaml", "--llm", "primary")
+    options = ["--test", "test.jsonl", "--taxonomy", "t.yaml"]
+    ran = triage("evaluate", *options, "--llm", "primary", "--policy")
     assert ran.code == 1
-    assert "was not trained on weather of field category" in ran.err
+    assert ran.err.count("was not trained on weather of field category") == 1  # the same for both
+
+
+def test_an_llm_that_lacks_a_label_is_left_out_beside_one_that_does_not(triage, folder):
+    (folder / "t.yaml").write_text(TAXONOMY)
+    for name, seed in (("train.jsonl", 0), ("test.jsonl", 1)):
+        write(folder / name, tickets(n=120, seed=seed))
+    options = ["--test", "test.jsonl", "--train", "train.jsonl", "--taxonomy", "t.yaml", "--json", "o.json"]
+    ran = triage("evaluate", *options, "--llm", "linear", "--llm", "primary", "--policy", "--calibrate", "test.jsonl")
+    assert ran.code == 0, ran.err
+    found = json.loads((folder / "o.json").read_text())
+    assert [one["llm"] for one in found["results"]] == ["linear"]
+    left_out = [note for note in found["notes"] if "is left out" in note]
+    assert left_out == [
+        f"{name} is left out. The llm primary was not trained on cards of field category: "
+        "change taxonomy.yaml or use another llm."
+        for name in ("primary", "policy")
+    ]
+    assert "policy is left out" in ran.err
 
 
 @pytest.mark.parametrize("place", [(asking, "classify"), (service.pages.evaluation, "render")])
