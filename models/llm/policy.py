@@ -3,6 +3,8 @@
 Written by calibrate; read by workers and doctor. It says exactly what it is valid for.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,16 +72,26 @@ class PolicyCalibration(_Strict):
 
 
 def basis(primary: Card, fallback: Card, field: str, labels: Iterable[str], combine: str, below: float) -> Basis:
-    """What a policy's temperature depends on: another llm, join, threshold or label makes other scores."""
+    """What a policy's temperature depends on: another llm, join, threshold or label makes other scores.
+
+    An llm's calibration is named by its id, which is another one for another prior, temperature or engine.
+    """
     found: Basis = {"labels": sorted(labels), "combine": combine, "escalate_below": below}
     for role, card in (("primary", primary), ("fallback", fallback)):
         fit = card.calibration.get(field)
         found |= {
             f"{role} digest": card.digest,
             f"{role} prompt": card.prompt_version,
+            f"{role} codes": _hash(card, field),
             f"{role} calibration": fit.id if fit is not None else None,
         }
     return found
+
+
+def _hash(card: Card, field: str) -> str:
+    """Of the codes, and of what the prompt says of them."""
+    content = json.dumps([card.codes.get(field, {}), card.header], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def read(path: Path) -> PolicyCalibration:

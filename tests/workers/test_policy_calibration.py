@@ -1,6 +1,7 @@
 """A policy's own calibration: what it does to a decision, when it counts, and that codes do not matter to it."""
 
 import json
+from dataclasses import replace
 from math import exp, log
 
 import pytest
@@ -115,8 +116,8 @@ def test_a_file_counts_while_everything_is_as_it_was(written, cards, labels):
 @pytest.mark.parametrize(
     "changed",
     [
-        "labels", "combine", "escalate_below", "primary digest", "primary prompt", "primary calibration",
-        "fallback digest", "fallback prompt", "fallback calibration",
+        "labels", "combine", "escalate_below", "primary digest", "primary prompt", "primary codes",
+        "primary calibration", "fallback digest", "fallback prompt", "fallback codes", "fallback calibration",
     ],
 )  # fmt: skip
 def test_anything_else_is_told_once_and_not_used(written, cards, labels, changed):
@@ -125,6 +126,15 @@ def test_anything_else_is_told_once_and_not_used(written, cards, labels, changed
         assert [calibrations.of(ARM, cards, "category", labels) for _ in range(3)] == [NONE] * 3
     assert [line["event"] for line in lines] == ["policy.uncalibrated"]
     assert f"has changed ({changed})" in lines[0]["why"]
+
+
+def test_a_prior_of_the_primary_is_another_calibration(written, cards, labels):
+    fit = cards[0].calibration["category"]
+    calibrations = written()
+    shifted = replace(cards[0], calibration={"category": replace(fit, prior={"other": -1.0}, id="with-prior")})
+    assert calibrations.of(ARM, [shifted, cards[1]], "category", labels) == NONE
+    (why,) = calibrations.problems
+    assert "has changed (primary calibration)" in why
 
 
 @pytest.mark.parametrize(
