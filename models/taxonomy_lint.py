@@ -36,14 +36,15 @@ class Finding:
 class Context:
     """How many tokens an llm must hold at once: its label lists' `labels` (about), a ticket and the question: `needed`.
 
-    `given` is what its server has set; `gib` what weights, KV of all `slots` and buffers take, `kv_gib` of it the KV.
-    None is what nobody knows.
+    `given` is what its server has set, `longest` what it was trained for; `gib` what weights, KV of all `slots` and
+    buffers take, `kv_gib` of it the KV. None is what nobody knows.
     """
 
     labels: int
     needed: int
     slots: int
     given: int | None = None
+    longest: int | None = None
     kv_gib: float | None = None
     gib: float | None = None
 
@@ -141,6 +142,10 @@ def _mistaken(name: str, labels: TaxonomyField, llm: Asked) -> Iterator[Finding]
 def _context(place: str, context: Context, *, zero_shot: bool) -> Iterator[Finding]:
     lists = f"label lists of about {context.labels:,} tokens, a ticket and the question" if zero_shot else "its prompts"
     do = f"set PARAMETER num_ctx {context.needed} in its Modelfile and create it anew"
+    if context.longest is not None and context.needed > context.longest:
+        what = f"{lists} need a context of {context.needed:,} tokens, and it was trained for {context.longest:,}"
+        yield Finding("error", place, what, "shorten descriptions and examples, split the field, or use another llm")
+        return
     if context.given is None:
         yield Finding("note", place, f"{lists} need a context of {context.needed:,} tokens", do)
     elif context.given < context.needed:

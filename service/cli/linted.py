@@ -1,6 +1,7 @@
 """What lint has to know of each llm: from triage.yaml, cards, recipes, an Ollama that answers. Used by vocabulary."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,21 +80,35 @@ def _context(loaded: Loaded, name: str, card: Card) -> "Context | None":
 
     labels = -(-len(card.header.encode()) // TOKEN_BYTES)
     needed = memory.num_ctx(labels) if card.header else int(PARAMETERS["num_ctx"])
-    given, weights, layers = _served(engine.url, config.model)
-    held = given or needed
-    recipe = memory.recipes().named(config.model)
-    kv = None
-    if layers is not None:
-        kv = memory.kv_gib(*layers, held, engine.parallel)
-    elif recipe is not None:
-        weights = recipe.shape.weights_gib(memory.recipes().bits[recipe.quantisation])
-        kv = recipe.shape.kv_gib(held, engine.parallel)
-    gib = None if kv is None or weights is None else weights + kv + memory.BUFFERS_GIB
-    return Context(labels, needed, engine.parallel, given, kv, gib)
+    told = _served(engine.url, config.model) or _recipe(config.model)
+    if told is None:
+        return Context(labels, needed, engine.parallel)
+    kv = memory.kv_gib(*told.layers, told.given or needed, engine.parallel) if told.layers else None
+    gib = None if kv is None else told.weights_gib + kv + memory.BUFFERS_GIB
+    return Context(labels, needed, engine.parallel, told.given, told.longest, kv, gib)
 
 
-def _served(url: str, model: str) -> tuple[int | None, float | None, tuple[int, int, int] | None]:
-    """What that Ollama says of it, as far as it answers: num_ctx, GiB of weights, and layers, KV heads, their width."""
+@dataclass(frozen=True)
+class _Told:
+    """What is known of an llm in Ollama: the num_ctx that is set, and its layers, KV heads and their width."""
+
+    weights_gib: float
+    layers: tuple[int, int, int] | None
+    longest: int | None
+    given: int | None = None
+
+
+def _recipe(model: str) -> _Told | None:
+    found = memory.recipes().named(model)
+    if found is None:
+        return None
+    shape = found.shape
+    weights = shape.weights_gib(memory.recipes().bits[found.quantisation])
+    return _Told(weights, (shape.layers, shape.kv_heads, shape.head_dim), shape.longest)
+
+
+def _served(url: str, model: str) -> _Told | None:
+    """As far as that Ollama answers, and has it."""
     from service.cli import ollama_admin  # slow to import
 
     try:
@@ -101,13 +116,16 @@ def _served(url: str, model: str) -> tuple[int | None, float | None, tuple[int, 
             digest = ollama_admin.digest(client, model)
             size = next((one.size for one in client.list().models if digest and one.digest == digest), None)
             if size is None:
-                return None, None, None
-            told = client.show(model)
+                return None
+            shown = client.show(model)
     except TriageError:
-        return None, None, None
-    words = [line.split() for line in (told.parameters or "").splitlines()]
+        return None
+    words = [line.split() for line in (shown.parameters or "").splitlines()]
     given = next((int(word[1]) for word in words if word[:1] == ["num_ctx"]), None)
-    return given, size / memory.GIB, _layers(told.modelinfo or {})
+    info = shown.modelinfo or {}
+    return _Told(
+        size / memory.GIB, _layers(info), info.get(f"{info.get('general.architecture')}.context_length"), given
+    )
 
 
 def _layers(info: Mapping[str, Any]) -> tuple[int, int, int] | None:

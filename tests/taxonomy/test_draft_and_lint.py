@@ -140,11 +140,17 @@ def test_an_llm_without_usable_codes_is_an_error():
     ],
 )
 def test_a_context_that_is_too_short_or_not_known(given, level, words):
-    found = lint(described(2), [Asked("stock", zero_shot=True, context=Context(1500, 3072, 4, given, 1.5, 9.7))])
+    found = lint(described(2), [Asked("stock", zero_shot=True, context=Context(1500, 3072, 4, given, 8192, 1.5, 9.7))])
     one = next(one for one in found if one.place == "llms.stock")
     assert one.level == level
     assert words in one.what
     assert "num_ctx 3072" in one.do
+
+
+def test_a_context_that_is_longer_than_the_llm_was_trained_for():
+    found = lint(described(2), [Asked("stock", zero_shot=True, context=Context(9000, 10240, 4, 10240, 8192, 1.5, 9.7))])
+    assert found[0].level == "error"
+    assert "need a context of 10,240 tokens, and it was trained for 8,192" in found[0].what
 
 
 @pytest.mark.parametrize(
@@ -156,7 +162,7 @@ def test_a_context_that_is_too_short_or_not_known(given, level, words):
     ],
 )
 def test_what_all_llms_together_take_of_the_gpu(vram, level, words):
-    context = Context(1500, 3072, 4, 3072, 1.5, 9.7)
+    context = Context(1500, 3072, 4, 3072, None, 1.5, 9.7)
     found = lint(described(2), [Asked(name, zero_shot=True, context=context) for name in ("a", "b")], vram)
     (one,) = found
     assert (one.level, one.place) == (level, "llms")
