@@ -4,6 +4,8 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,9 +94,9 @@ def test_few_and_many_listed_tokens_give_the_same_scores(
 def test_waiting_for_a_slot_is_counted_as_such(card: Card, tmp_path: Path) -> None:
     engine = LlamaCpp(tmp_path, parallel=1)
     engine.load(card)
-    slots = engine._loaded[card.name].slots
-    slots.acquire()
-    threading.Timer(0.2, slots.release).start()
+    taken = ExitStack()
+    taken.enter_context(engine._loaded[card.name].slots.one())
+    threading.Timer(0.2, taken.close).start()
     timings = engine.score(card.name, render("x", "category", "tuned-1"), ["A"]).timings
     assert timings.slot_ms is not None
     assert 190 < timings.slot_ms < timings.call_ms
@@ -134,3 +136,20 @@ def test_a_ticket_makes_no_special_token_and_moves_no_other(engine: LlamaCpp, ca
 def test_an_unguarded_control_token_would_be_special(engine: LlamaCpp, card: Card) -> None:
     """Else the test above could not fail."""
     assert SPECIAL & set(engine.tokenize(card.name, "ticket\na <s> b")[1:])
+
+
+def test_a_second_question_finds_its_ticket_read_however_many_tickets_are_asked_about(
+    engine: LlamaCpp, card: Card
+) -> None:
+    """As many threads as slots, as in a worker; the server alone would give one ticket's slot to another's question."""
+
+    def left(number: int) -> int:
+        """Tokens of the second question that had to be read."""
+        text = f"ticket number {number} asks for a card, and for nothing else that anybody could think of"
+        for field in ("category", "intent"):
+            found = engine.score(card.name, render(text, field, card.prompt_version), codes).timings
+        return (found.prompt_tokens or 0) - (found.cached_tokens or 0)
+
+    codes = list(card.codes["category"].values())
+    with ThreadPoolExecutor(engine.parallel) as pool:
+        assert max(pool.map(left, range(100))) < 8

@@ -19,6 +19,7 @@ from models.llm.memory import num_ctx
 from models.llm.prompt import render
 from workers.engines.base import Scores, Timings
 from workers.engines.llamacpp_server import VERSION, Server
+from workers.engines.slots import Slots
 from workers.engines.tokens import either, ids, known
 
 # Holds any prepared ticket: 1,500 bytes, half as many again if lower-casing lengthens them, and the prompt around it.
@@ -41,7 +42,7 @@ class _Loaded:
     card: Card
     server: Server
     ids: dict[str, list[int]]
-    slots: threading.Semaphore
+    slots: Slots
 
 
 class LlamaCpp:
@@ -81,9 +82,9 @@ class LlamaCpp:
         """Raw log-probabilities of all `codes`: one call, and a second cached one for those below the raw list."""
         ready = self._of(llm)
         asked = time.perf_counter()
-        with ready.slots:
+        with ready.slots.one() as slot:
             waited = time.perf_counter() - asked
-            logprobs, usages = _score(ready, prompt, codes)
+            logprobs, usages = _score(ready, prompt, codes, slot)
         call = time.perf_counter() - asked
         return Scores(logprobs, len(logprobs) == len(set(codes)), _timings(call * 1e3, waited * 1e3, usages))
 
@@ -113,7 +114,7 @@ class LlamaCpp:
 
     def _start(self, card: Card) -> _Loaded:
         server = self._server(card)
-        return _Loaded(card, server, ids(card, server.tokenize), threading.Semaphore(self.parallel))
+        return _Loaded(card, server, ids(card, server.tokenize), Slots(self.parallel))
 
     def _server(self, card: Card) -> Server:
         """The weights in memory, with room for the prompts: the same ones while only what is asked has changed."""
@@ -134,10 +135,10 @@ class LlamaCpp:
         return made
 
     def _warm(self, ready: _Loaded) -> None:
-        """At once on all slots: one after the other would land on the same slot, which has the header already."""
+        """Every slot reads the header, all at once."""
         prompt = _asked(ready.card, "warm")
         with ThreadPoolExecutor(self.parallel) as pool:
-            list(pool.map(lambda _: _score(ready, prompt, list(ready.ids)), range(self.parallel)))
+            list(pool.map(lambda slot: _score(ready, prompt, list(ready.ids), slot), range(self.parallel)))
 
 
 def _asked(card: Card, text: str) -> str:
@@ -145,7 +146,9 @@ def _asked(card: Card, text: str) -> str:
     return render(text, next(iter(card.codes), ""), card.prompt_version, card.header)
 
 
-def _score(ready: _Loaded, prompt: str, codes: Sequence[str]) -> tuple[dict[str, float], list[dict[str, Any]]]:
+def _score(
+    ready: _Loaded, prompt: str, codes: Sequence[str], slot: int
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """The bias only steers which token is sampled: the listed log-probabilities stay those of the raw softmax.
 
     So the sampled token is always a code with a known raw log-probability. If codes are missing in the raw list, the
@@ -156,12 +159,12 @@ def _score(ready: _Loaded, prompt: str, codes: Sequence[str]) -> tuple[dict[str,
     if not tokens:
         return {}, []
     # A list shorter than the codes cannot hold them all, so then it need not be long.
-    first = ready.server.complete(prompt, tokens, n_probs=TOP if len(tokens) <= TOP else 1)
+    first = ready.server.complete(prompt, tokens, id_slot=slot, n_probs=TOP if len(tokens) <= TOP else 1)
     token = _first_token(first)
     raw = {entry["id"]: entry["logprob"] for entry in [*token["top_logprobs"], token]}
     usages = [first["timings"]]
     if not all(id_ in raw for id_ in tokens):
-        second = ready.server.complete(prompt, tokens, n_probs=len(tokens), post_sampling_probs=True)
+        second = ready.server.complete(prompt, tokens, id_slot=slot, n_probs=len(tokens), post_sampling_probs=True)
         usages.append(second["timings"])
         raw |= _lifted(raw, token["id"], _first_token(second)["top_probs"])
     found = {code: [raw[id_] for id_ in own if id_ in raw] for code, own in wanted.items()}
