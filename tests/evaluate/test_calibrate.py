@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from shipped import SHIPPED, noisy, write
 
 from workers.engines.llamacpp import LlamaCpp
@@ -72,3 +73,51 @@ def test_a_temperature_over_fewer_labels_would_not_count(triage, folder, own):
     ran = calibrated(triage, folder, [{"body": "I want a refund", "label": "refunds"}] * 100)
     assert ran.code == 1
     assert "knows labels of field category that the taxonomy lacks (other)" in ran.err
+
+
+def changed(own, **parts):
+    """The card, whose calibration was fitted for something else."""
+    content = json.loads(own.read_text())
+    content["calibration"]["category"]["key"] |= parts
+    own.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("parts", "named"),
+    [
+        ({"weights": "0" * 64}, "other weights"),
+        ({"engines": ["llamacpp 1"]}, f"another engine (llamacpp 1, and this is llamacpp {LlamaCpp.version})"),
+        ({"prompt": "0" * 64}, "another prompt"),
+        ({"header": "0" * 64}, "other words about the labels in the prompt"),
+        ({"codes": "0" * 64}, "other codes"),
+        ({"labels": "0" * 64}, "other labels"),
+        ({"method": "two-level"}, "another way of scoring codes"),
+    ],
+)
+def test_a_calibration_for_something_else_is_not_used_and_everybody_says_why(triage, folder, own, parts, named):
+    changed(own, **parts)
+    why = (
+        "The calibration of {} does not count for field category, because it was fitted for "
+        f"{named}: run triage calibrate again."
+    )
+    write(folder / "test.jsonl", SHIPPED[:5])
+    ran = triage("evaluate", "--test", "test.jsonl", "--llm", "llamacpp:own.gguf", "--json", "o.json")
+    assert ran.code == 0, ran.err
+    found = json.loads((folder / "o.json").read_text())
+    assert found["notes"] == [why.format("llamacpp:own.gguf")]
+    about = {one["field"]: one["calibration"] for one in found["results"]}["category"]
+    assert (about["state"], about["n"], about["share"]) == ("uncalibrated", None, 0)
+
+    text = (
+        (folder / "triage.yaml").read_text().replace('"demo:primary"', "own.gguf").replace("demo:primary", "own.gguf")
+    )
+    (folder / "triage.yaml").write_text(text)
+    lines = {line["what"]: line for line in json.loads(triage("doctor", "--json").out)}
+    told = lines["confidence of primary"]
+    assert not told["ok"]
+    assert f"category: uncalibrated. {why.format('primary')}" in told["says"]
+    assert "category: calibrated (n 1,034)" in lines["confidence of fallback"]["says"]
+    assert why.format("primary") in triage("llm", "show", "primary").out
+    state = {one["llm"]: one["calibration"] for one in json.loads(triage("llm", "list", "--json").out)}
+    assert state["primary"]["category"] == {"state": "uncalibrated", "n": None, "why": why.format("primary")}
+    assert state["fallback"]["category"] == {"state": "calibrated", "n": 1034, "why": None}
