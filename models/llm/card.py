@@ -72,7 +72,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"There is no card at {path}: every llm needs one beside its weights.") from None
+        raise ConfigError(
+            f"There is no card at {path}: an llm needs one beside its weights, or a family in triage.yaml."
+        ) from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"The card {path} cannot be read: {error}.") from None
     if not isinstance(content, dict):

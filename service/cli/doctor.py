@@ -16,9 +16,8 @@ import migrations
 from models import taxonomy
 from models.errors import TriageError
 from models.llm import policy
-from models.llm.card import load_card
 from service import settings
-from service.cli import calibrated, llm
+from service.cli import calibrated, cards, llm
 from service.cli.common import DataDir, Json, database_url, one_transaction, print_json, redis_url, screen
 from service.cli.running import local_address
 from service.config import SERVERS, Arm
@@ -95,7 +94,7 @@ def _taxonomy(loaded: Loaded) -> str:
 def _require_trained(name: str, loaded: Loaded, vocabulary: taxonomy.Taxonomy) -> None:
     """That the llm has a code for every label; one whose card cannot be read has a line of its own."""
     try:
-        codes = load_card(loaded.model_path(name)).codes
+        codes = cards.card(loaded, name).codes
     except TriageError:
         return
     labels = [(field, label.id) for field, found in vocabulary.fields_.items() for label in found.labels]
@@ -109,14 +108,14 @@ def _connections(loaded: Loaded) -> str:
 
 
 def _llm(name: str, loaded: Loaded) -> str:
-    card = load_card(loaded.model_path(name))
+    card = cards.card(loaded, name)
     return f"{llm.state(loaded, name, card)}, prompt {card.prompt_version}" + (", a demo" if card.demo else "")
 
 
 def _confidence(name: str, loaded: Loaded) -> str:
     """How far it can be believed; a calibration that is there and does not count is to be mended."""
     try:
-        found = calibrated.states(loaded, name, load_card(loaded.model_path(name)), taxonomy.load(loaded.taxonomy_path))
+        found = calibrated.states(loaded, name, cards.card(loaded, name), taxonomy.load(loaded.taxonomy_path))
     except TriageError:
         return "not known, for what another line says"
     if any(state["why"] for state in found.values()):
@@ -133,7 +132,7 @@ def _own(arm: Arm, loaded: Loaded) -> str:
     if not kinds.isdisjoint(SERVERS):
         return "there; the worker's log says policy.uncalibrated where it does not count"
     names = (arm.primary, arm.fallback)
-    primary, fallback = (calibrated.counting(loaded, name, load_card(loaded.model_path(name))) for name in names)
+    primary, fallback = (calibrated.counting(loaded, name, cards.card(loaded, name)) for name in names)
     fields = taxonomy.load(loaded.taxonomy_path).fields_
     for name in own.fields.keys() & fields.keys():
         ids = [label.id for label in fields[name].labels]

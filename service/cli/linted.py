@@ -1,22 +1,21 @@
 """What lint has to know of each llm: from triage.yaml, cards, recipes, an Ollama that answers. Used by vocabulary."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.errors import ConfigError, EngineError, TriageError
-from models.llm import memory, zero_shot
-from models.llm.card import Card, load_card
+from models.errors import ConfigError, TriageError
+from models.llm import memory
+from models.llm.card import Card
 from models.llm.codes import MOST
 from models.taxonomy import Taxonomy
+from service.cli import cards
 from service.cli.common import say
 from service.settings import Loaded
 
 if TYPE_CHECKING:
     from models.taxonomy_lint import Asked, Context
 
-LISTED = {"ollama": 20, "openai": 20}  # of the likeliest tokens, by kind of engine; others score any code
 TOKEN_BYTES = 3  # of a label list: fewer than in any text of words, so the estimate is on the safe side
 
 
@@ -29,11 +28,11 @@ def _asked(loaded: Loaded, name: str, taxonomy: Taxonomy) -> "Asked | None":
     """None for one whose weights are not there, which is doctor's business."""
     from models.taxonomy_lint import Asked  # scikit-learn takes a second to load
 
-    shows = LISTED.get(loaded.config.engines[loaded.config.llms[name].engine].kind)
+    shows = cards.LISTED.get(loaded.config.engines[loaded.config.llms[name].engine].kind)
     zero = loaded.config.llms[name].family is not None
     most = MOST * MOST if shows else None
     try:
-        card = _card(loaded, name, taxonomy, shows)
+        card = cards.asked(loaded, name, taxonomy)
     except ConfigError as error:
         too_many = zero and most is not None and any(len(one.labels) > most for one in taxonomy.fields_.values())
         return Asked(name, zero_shot=zero, most=most, broken=None if too_many else error.message)
@@ -42,31 +41,6 @@ def _asked(loaded: Loaded, name: str, taxonomy: Taxonomy) -> "Asked | None":
         return None
     context = _context(loaded, name, card)
     return Asked(name, card.codes, zero_shot=zero, most=most, context=context)
-
-
-def _card(loaded: Loaded, name: str, taxonomy: Taxonomy, shows: int | None) -> Card:
-    """As it will be loaded; a vocabulary that nobody can be asked for is taken to have every code."""
-    family = loaded.config.llms[name].family
-    if family is None:
-        return load_card(loaded.model_path(name))
-    draft = zero_shot.card(name, Path(), "", family, taxonomy, lambda _: True, shows)
-    return zero_shot.card(name, Path(), "", family, taxonomy, _known(loaded, name, draft), shows)
-
-
-def _known(loaded: Loaded, name: str, draft: Card) -> Callable[[str], bool]:
-    """Which texts are one token of the llm, if an Ollama says."""
-    config = loaded.config.llms[name]
-    if loaded.config.engines[config.engine].kind != "ollama":
-        return lambda _: True
-    from workers.engines.ollama import Ollama  # slow to import
-
-    engine = Ollama(loaded.config.engines[config.engine].url, {name: config.model})
-    try:
-        return engine.vocabulary(draft)
-    except EngineError:
-        return lambda _: True
-    finally:
-        engine.close()
 
 
 def _context(loaded: Loaded, name: str, card: Card) -> "Context | None":

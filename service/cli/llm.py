@@ -13,9 +13,9 @@ from models.errors import ConfigError, EngineError, TriageError
 from models.llm import calibration
 from models.llm.card import Card, load_card, sha256
 from service import settings
-from service.cli import calibrated
+from service.cli import calibrated, cards
 from service.cli.common import Json, print_json, say, screen
-from service.config import EngineConfig
+from service.config import SERVERS, EngineConfig
 from service.logs import configure
 from service.settings import DEMO_LLMS, Loaded
 
@@ -47,7 +47,7 @@ def show(name: Name, json: Json = False) -> None:
     """Shows one llm's card and state."""
     loaded = settings.load()
     item = _item(loaded, _known(loaded, name))
-    described = item | _described(load_card(loaded.model_path(name)), item["calibration"])
+    described = item | _described(cards.card(loaded, name), item["calibration"])
     if json:
         print_json(described)
         return
@@ -69,7 +69,7 @@ def check(name: Name, json: Json = False) -> None:
     parallel = loaded.config.engines[loaded.config.llms[name].engine].parallel
     good, lines = True, []
     with closing(Server(url)) as server:
-        for line in Check(load_card(loaded.model_path(name)), url, model, parallel, server).lines():
+        for line in Check(cards.asked(loaded, name), url, model, parallel, server).lines():
             good = good and line.ok
             lines.append(vars(line))
             if not json:
@@ -90,6 +90,8 @@ def create(
 
     loaded = settings.load()
     url, model = _in_ollama(loaded, name)
+    if loaded.config.llms[name].family is not None:
+        raise ConfigError(f"The llm {name} has no card that says how to make it: run triage llm pull {name}.")
     card = load_card(loaded.model_path(name))
     file = gguf or card.path
     if not file.is_file():
@@ -110,7 +112,7 @@ def pull(name: Name) -> None:
     url, model = _in_ollama(settings.load(), name)
     with ollama_admin.admin(url) as client:
         ollama_admin.pull(client, model)
-    say(f"Ollama has {model}; triage llm check {name} tells whether these are the weights of its card.")
+    say(f"Ollama has {model}; triage llm check {name} tells whether it will do.")
 
 
 def _known(loaded: Loaded, name: str) -> str:
@@ -133,7 +135,7 @@ def _item(loaded: Loaded, name: str) -> dict[str, Any]:
     kind = loaded.config.engines[config.engine].kind
     believed: calibrated.States = {}
     try:
-        card = load_card(loaded.model_path(name))
+        card = cards.card(loaded, name)
         says = state(loaded, name, card)
         believed = calibrated.states(loaded, name, card)
     except TriageError as error:
@@ -144,7 +146,7 @@ def _item(loaded: Loaded, name: str) -> dict[str, Any]:
 def state(loaded: Loaded, name: str, card: Card) -> str:
     """Where the llm's weights are; raises EngineError when they are not there, EngineDown when nobody can tell."""
     config = loaded.config.llms[name]
-    if config.card is None:
+    if loaded.config.engines[config.engine].kind not in SERVERS:
         return f"{card.path.name}, SHA-256 {card.digest[:12]}"
     if loaded.config.engines[config.engine].kind == "openai":
         return _at_server(loaded.config.engines[config.engine], config.model)
@@ -154,7 +156,8 @@ def state(loaded: Loaded, name: str, card: Card) -> str:
     with ollama_admin.admin(url, timeout_s=10) as client:
         digest = ollama_admin.digest(client, model)
     if digest is None:
-        raise EngineError(f"Ollama has no {model}: run triage llm create {name} or triage llm pull {name}.")
+        how = f"triage llm create {name} or " if config.family is None else ""
+        raise EngineError(f"Ollama has no {model}: run {how}triage llm pull {name}.")
     return f"{model} in Ollama, digest {digest[:12]}"
 
 
@@ -175,7 +178,7 @@ def _described(card: Card, believed: calibrated.States) -> dict[str, Any]:
     return {
         "family": card.family,
         "prompt": card.prompt_version,
-        "sha256": card.digest,
+        "sha256": card.digest or "what the server holds",
         "served as": ", ".join(digest[:12] for digest in card.served) or "not noted",
         "demo": card.demo,
     } | {

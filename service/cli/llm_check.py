@@ -11,11 +11,13 @@ from functools import partial
 from models.errors import ConfigError, EngineError, TriageError
 from models.llm import calibration
 from models.llm.card import Card
+from models.llm.codes import LEVELS
 from models.llm.prompt import render
 from service.cli import calibrated
 from workers import calibrations
 from workers.engines.ollama import Ollama, by_text
 from workers.engines.ollama_http import OLDEST, TOP, Server, token_request
+from workers.engines.tokens import spellings
 
 LOAD_S, ASK_S = 600.0, 30.0
 
@@ -71,19 +73,21 @@ class Check:
         counting, refused = calibrations.counting(self.card, served, engine)
         fits = {name: calibration.shown(counting.calibration.get(name), refused.get(name)) for name in self.card.codes}
         known = "the card's weights" if served.digest == self.card.digest else "weights that the card does not name"
+        known = known if self.card.digest else "weights"
         return f"{self.model} holds {known} (digest {served.served[0][:12]}); {calibrated.told(fits)}"
 
     def codes(self, field: str) -> str:
         """A label's own name as the ticket must bring a code of its field to the top."""
-        codes = self.card.codes[field]
+        codes = {label: code.partition(LEVELS)[0] for label, code in self.card.codes[field].items()}
         listed = self._listed(field, next(iter(codes)).replace("_", " "))
-        found = [code for code in codes.values() if code in listed]
+        known = spellings(self.card)
+        found = {text: code for code in codes.values() for text in known[code] if text in listed}
         if max(listed, key=listed.__getitem__) not in found:
-            raise ConfigError(
-                f"The likeliest token is no code of {field}: these weights were not trained for the card."
-            )
-        mass = math.fsum(math.exp(listed[code]) for code in found)
-        return f"{len(found)} of {len(codes)} codes among the {TOP} likeliest tokens, together {mass:.3f}"
+            why = "is its family in triage.yaml right?" if self.card.header else "they were not trained for the card."
+            raise ConfigError(f"The likeliest token is no code of {field}, so these weights will not do: {why}")
+        mass = math.fsum(math.exp(listed[text]) for text in found)
+        many = f"{len(set(found.values()))} of {len(set(codes.values()))}"
+        return f"{many} codes among the {TOP} likeliest tokens, together {mass:.3f}"
 
     def temperature(self) -> str:
         field = next(iter(self.card.codes))
@@ -99,7 +103,7 @@ class Check:
         return self._refused(token_request(self.model, "word " * 100_000), "more tokens")
 
     def _listed(self, field: str, text: str, **options: float) -> dict[str, float]:
-        prompt = render(text, field, self.card.prompt_version)
+        prompt = render(text, field, self.card.prompt_version, self.card.header)
         return by_text(self.server.generate(token_request(self.model, prompt, **options), ASK_S))
 
     def _refused(self, request: dict[str, object], why: str) -> str:

@@ -54,6 +54,11 @@ def _made(config: Config | None, name: str) -> tuple[EngineConfig, LlmConfig]:
 def _llamacpp(config: Config | None, value: str) -> tuple[EngineConfig, LlmConfig]:
     path = value if value.startswith("demo:") else str(Path(value).resolve())
     name, engine = _engine(config, "llamacpp")
+    if Path(path).is_file() and not Path(path).with_suffix(".json").is_file():
+        raise ConfigError(
+            f"There is no card beside {path}: an llm that Triage did not train is named in triage.yaml, under llms, "
+            "with this model and its family (mistral, llama3 or plain), and called by its name there."
+        )
     return engine, LlmConfig(engine=name, model=path)
 
 
@@ -68,7 +73,7 @@ def _served(kind: str, config: Config | None, value: str) -> tuple[EngineConfig,
         if config and config.engines[llm.engine].kind == kind and llm.model == value:
             return config.engines[llm.engine], llm
     raise ConfigError(
-        f"Nobody knows the card of {kind}:{value}: name the model with its card under llms in triage.yaml."
+        f"Nobody knows the card of {kind}:{value}: name the model under llms in triage.yaml, with a card or a family."
     )
 
 

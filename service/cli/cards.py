@@ -1,0 +1,67 @@
+"""An llm's card as commands show it, without loading the llm. Used by llm, doctor and linted."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from models import taxonomy
+from models.errors import EngineDown, EngineError
+from models.llm import calibration, zero_shot
+from models.llm.card import Card, load_card, sha256
+from models.taxonomy import Taxonomy
+from service.settings import Loaded
+
+LISTED = {"ollama": 20, "openai": 20}  # of the likeliest tokens, by kind of engine; others score any code
+
+
+def card(loaded: Loaded, name: str) -> Card:
+    """The card that was written, or for an llm that was not trained on our prompts one for the labels of the file.
+
+    Raises EngineDown when the weights are not there, ConfigError when the card or the labels will not do.
+    """
+    config = loaded.config.llms[name]
+    if config.family is None:
+        return load_card(loaded.model_path(name))
+    made = untrained(loaded, name, taxonomy.load(loaded.taxonomy_path), lambda _: True)
+    if loaded.config.engines[config.engine].kind == "llamacpp":
+        made = replace(made, path=loaded.model_path(name), digest=_digest(loaded.model_path(name)))
+    fits = calibration.read(loaded.folder / config.calibration) if config.calibration else {}
+    return replace(made, calibration=fits)
+
+
+def asked(loaded: Loaded, name: str, labels: Taxonomy | None = None) -> Card:
+    """The same with the codes that it will have, as far as an Ollama says; of the weights it says nothing."""
+    config = loaded.config.llms[name]
+    if config.family is None:
+        return load_card(loaded.model_path(name))
+    vocabulary = labels or taxonomy.load(loaded.taxonomy_path)
+    known: Callable[[str], bool] = lambda _: True  # noqa: E731 (of a vocabulary that nobody can be asked for)
+    if loaded.config.engines[config.engine].kind == "ollama":
+        known = _in_ollama(loaded, name, untrained(loaded, name, vocabulary, known)) or known
+    return untrained(loaded, name, vocabulary, known)
+
+
+def untrained(loaded: Loaded, name: str, vocabulary: Taxonomy, known: Callable[[str], bool]) -> Card:
+    """That of an llm which was not trained on our prompts, when `known` are its tokens."""
+    config = loaded.config.llms[name]
+    shows = LISTED.get(loaded.config.engines[config.engine].kind)
+    return zero_shot.card(name, Path(), "", str(config.family), vocabulary, known, shows)
+
+
+def _in_ollama(loaded: Loaded, name: str, draft: Card) -> Callable[[str], bool] | None:
+    from workers.engines.ollama import Ollama  # slow to import
+
+    config = loaded.config.llms[name]
+    engine = Ollama(loaded.config.engines[config.engine].url, {name: config.model})
+    try:
+        return engine.vocabulary(draft)
+    except EngineError:
+        return None
+    finally:
+        engine.close()
+
+
+def _digest(path: Path) -> str:
+    if not path.is_file():
+        raise EngineDown(f"There is no GGUF file at {path}.")
+    return sha256(path)
