@@ -12,6 +12,7 @@ import structlog
 import yaml
 
 from models.errors import TriageError
+from models.llm.calibration_key import key_of, scored_by
 from models.llm.card import load_card
 from service.cli import ollama_admin
 from service.cli.common import say
@@ -20,6 +21,7 @@ from service.settings import DEMO_LLMS
 NAMES = ("primary", "fallback")
 MODELS = {name: f"triage-demo-{name}" for name in NAMES}
 LOOK_S, LOAD_S = 2.0, 60.0
+UNCOMPARED = "Nobody has compared Ollama {} with what they were calibrated on, so a human reviews every ticket there."
 
 
 @contextmanager
@@ -65,7 +67,16 @@ def _in_ollama(folder: Path, url: str, version: str) -> str:
     config["engines"] = {"ollama": {"kind": "ollama", "url": url}}
     config["llms"] = {n: {"engine": "ollama", "model": m, "card": f"{n}.json"} for n, m in MODELS.items()}
     (folder / "triage.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
-    return f"The demo's llms ran in the Ollama {version} at {url}; their models there were only for the demo."
+    ran = f"The demo's llms ran in the Ollama {version} at {url}; their models there were only for the demo."
+    return ran if _compared(folder, version) else f"{ran} {UNCOMPARED.format(version)}"
+
+
+def _compared(folder: Path, version: str) -> bool:
+    """Whether the calibrations on the cards count for an Ollama of this version."""
+    cards = [load_card(folder / f"{name}.json") for name in NAMES]
+    engine = scored_by("ollama", version)
+    fits = [(card, field, fit) for card in cards for field, fit in card.calibration.items()]
+    return not any(fit.refused(key_of(card, engine, field), card.name) for card, field, fit in fits)
 
 
 def _card(folder: Path, name: str, digest: str) -> None:

@@ -9,6 +9,7 @@ import sys
 import pytest
 from standin import ollama
 
+from models import taxonomy
 from service import settings
 from service.cli import demo_ollama
 from service.settings import DEMO_LLMS
@@ -41,6 +42,7 @@ def engine_kinds(folder):
 def test_a_worker_on_the_written_files_is_calibrated(server, folder, tmp_path):
     with demo_ollama.engine(folder) as sentence:
         assert f"ran in the Ollama {server.version} at {server.url}" in sentence
+        assert "Nobody has compared" not in sentence
         assert set(server.models) == NAMES
         loaded = settings.load(config=folder / "triage.yaml")
         llms = Llms(loaded, loaded.config.asked, tmp_path)
@@ -48,6 +50,21 @@ def test_a_worker_on_the_written_files_is_calibrated(server, folder, tmp_path):
         assert all(pin.engine == "ollama" and pin.calibration_id and pin.demo for pin in llms.pins())
         llms.close()
     assert server.models == {}
+
+
+def test_an_ollama_that_nobody_compared_is_used_and_its_llms_count_as_uncalibrated(server, folder, tmp_path):
+    server.says = "0.30.1"
+    with demo_ollama.engine(folder) as sentence:
+        assert "ran in the Ollama 0.30.1" in sentence
+        assert "Nobody has compared Ollama 0.30.1" in sentence
+        loaded = settings.load(config=folder / "triage.yaml")
+        llms = Llms(loaded, loaded.config.asked, tmp_path)
+        vocabulary = taxonomy.load(loaded.taxonomy_path)
+        assert llms.load(vocabulary)
+        states = [state for llm in llms.all.values() for state in llm.calibrated(vocabulary).values()]
+        assert {state["state"] for state in states} == {"uncalibrated"}
+        assert all("and this is ollama 0.30.1" in state["why"] for state in states)
+        llms.close()
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, ValueError])
