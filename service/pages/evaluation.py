@@ -41,7 +41,7 @@ def reliability(bins: list[dict[str, Any]]) -> Drawing | None:
     lowest = min(min(row["confidence"], row["accuracy"], row["low"]) for row in bins)
     begin = min(0.9, int(lowest * 10) / 10)
     scale = SIDE / (1 - begin)
-    drawing = Drawing(height=TOP + SIDE + 46)
+    drawing = Drawing(height=TOP + SIDE + 46, width=LEFT + SIDE + 30)
     drawing.legend(["accuracy of a bin", "95 % consistency bar"], LEFT)
     foot = TOP + SIDE
     drawing.grid.append((LEFT, foot, LEFT + SIDE, TOP))
