@@ -123,11 +123,22 @@ def _found(
         "seed": seed,
         "permuted": permuted,
         "notes": [
-            *(f"{name} is left out. {why}" for name, why in untrained.items()),
-            *(*_beside(beside), *_overlapping(overlaps), *_unanswered(results), *_refused(results), *unused),
+            *(
+                *_left_out(untrained),
+                *_beside(beside),
+                *_overlapping(overlaps),
+                *_unanswered(results),
+                *_refused(results),
+                *unused,
+            ),
             *permuting.told(permuted, alone),
         ],
     }
+
+
+def _left_out(untrained: dict[str, str]) -> list[str]:
+    whys = dict.fromkeys(untrained.values())
+    return [f"Left out: {', '.join(name for name in untrained if untrained[name] == why)}. {why}" for why in whys]
 
 
 def _beside(fields: set[str]) -> list[str]:
