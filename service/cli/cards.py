@@ -7,6 +7,7 @@ from pathlib import Path
 from models import taxonomy
 from models.errors import EngineDown, EngineError
 from models.llm import calibration, zero_shot
+from models.llm.calibration import Calibration
 from models.llm.card import Card, load_card, sha256
 from models.taxonomy import Taxonomy
 from service.settings import Loaded
@@ -25,8 +26,7 @@ def card(loaded: Loaded, name: str) -> Card:
     made = untrained(loaded, name, taxonomy.load(loaded.taxonomy_path), lambda _: True)
     if loaded.config.engines[config.engine].kind == "llamacpp":
         made = replace(made, path=loaded.model_path(name), digest=_digest(loaded.model_path(name)))
-    fits = calibration.read(loaded.folder / config.calibration) if config.calibration else {}
-    return replace(made, calibration=fits)
+    return replace(made, calibration=_fits(loaded, name))
 
 
 def asked(loaded: Loaded, name: str, labels: Taxonomy | None = None) -> Card:
@@ -38,7 +38,12 @@ def asked(loaded: Loaded, name: str, labels: Taxonomy | None = None) -> Card:
     known: Callable[[str], bool] = lambda _: True  # noqa: E731 (of a vocabulary that nobody can be asked for)
     if loaded.config.engines[config.engine].kind == "ollama":
         known = _in_ollama(loaded, name, untrained(loaded, name, vocabulary, known)) or known
-    return untrained(loaded, name, vocabulary, known)
+    return replace(untrained(loaded, name, vocabulary, known), calibration=_fits(loaded, name))
+
+
+def _fits(loaded: Loaded, name: str) -> dict[str, Calibration]:
+    file = loaded.config.llms[name].calibration
+    return calibration.read(loaded.folder / file) if file else {}
 
 
 def untrained(loaded: Loaded, name: str, vocabulary: Taxonomy, known: Callable[[str], bool]) -> Card:

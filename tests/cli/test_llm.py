@@ -76,6 +76,26 @@ def test_where_ollama_rewrites_the_file_a_card_that_does_not_know_counts_as_unca
     assert ("uncalibrated" in says) == (server.version == "0.32.15")
 
 
+@pytest.mark.parametrize(
+    ("version", "says"),
+    [
+        (
+            "0.30.1",
+            "category: uncalibrated. The calibration of tiny-primary does not count for field category, because ",
+        ),
+        ("0.0.0", "category: calibrated (n 1,034)"),
+    ],
+)
+def test_another_ollama_is_another_engine_and_one_without_a_version_is_taken_as_it_is(
+    triage, server, tmp_path, version, says
+):
+    assert triage("llm", "create", "mine").code == 0
+    server.says = version
+    checked = {line["what"]: line for line in json.loads(triage("llm", "check", "mine", "--json").out)}
+    assert checked["load"]["ok"]
+    assert says in checked["load"]["says"]
+
+
 def test_a_shipped_card_is_not_written_to(triage, server):
     before = (DEMO_LLMS / "fallback.json").read_bytes()
     made = triage("llm", "create", "shipped")

@@ -104,3 +104,21 @@ def test_another_family_than_the_llms_is_found_out(triage, folder, server):
     assert ran.code == 1
     assert "this llm has 0" in ran.err
     assert "see that its family in triage.yaml is right" in ran.err
+
+
+def test_what_calibrate_wrote_for_one_in_an_ollama_is_what_check_doctor_and_list_show(triage, folder, server):
+    assert triage("llm", "pull", "stock").code == 0
+    text = (folder / "triage.yaml").read_text().replace("family: plain", "family: plain, calibration: own.json")
+    (folder / "triage.yaml").write_text(text)
+    (folder / "bare.jsonl").write_text("".join(f'{{"body": "where is card {n}"}}\n' for n in range(100)))
+    made = triage("calibrate", "--llm", "stock", "--data", "bare.jsonl")
+    assert made.code == 0, made.err
+    key = json.loads((folder / "own.json").read_text())["calibration"]["category"]["key"]
+    assert key["engines"] == [f"ollama {server.version}"]
+    state = "category: batch-calibrated (n 100)"
+    checked = {line["what"]: line["says"] for line in json.loads(triage("llm", "check", "stock", "--json").out)}
+    assert checked["load"].endswith(state)
+    doctor = {line["what"]: line["says"] for line in json.loads(triage("doctor", "--json").out)}
+    assert doctor["confidence of stock"] == state
+    (item,) = json.loads(triage("llm", "list", "--json").out)
+    assert item["calibration"]["category"] == {"state": "batch-calibrated", "n": 100, "why": None}
