@@ -46,6 +46,28 @@ class Mistral:
         return {self._pieces.id_to_piece(id_) for id_ in range(self._pieces.vocab_size())}
 
 
+class Nemo:
+    """Mistral Nemo and Small: the same turns, byte-level BPE."""
+
+    def __init__(self) -> None:
+        self._chat = MistralTokenizer.v3(is_tekken=True)
+        self._tokenizer = self._chat.instruct_tokenizer.tokenizer
+        names = (getattr(one["token_str"], "value", one["token_str"]) for one in self._tokenizer._all_special_tokens)
+        self.control = {name: self._tokenizer.get_special_token(name) for name in names}
+        self._split = re.compile("(" + "|".join(map(re.escape, self.control)) + ")")
+
+    def read(self, text: str) -> list[int]:
+        """Without the token that begins every prompt."""
+        parts = [part for part in self._split.split(text) if part]
+        encoded = ([self.control[p]] if p in self.control else self._tokenizer.encode(p, False, False) for p in parts)
+        return [id_ for ids in encoded for id_ in ids]
+
+    def chat(self, text: str) -> list[int]:
+        """One message of a user, as the model was trained on it."""
+        request = ChatCompletionRequest(messages=[UserMessage(content=text)])
+        return self._chat.encode_chat_completion(request).tokens[1:]
+
+
 class Llama3:
     """Llama 3: byte-level BPE."""
 
@@ -66,6 +88,11 @@ class Llama3:
 @cache
 def mistral() -> Mistral:
     return Mistral()
+
+
+@cache
+def nemo() -> Nemo:
+    return Nemo()
 
 
 @cache

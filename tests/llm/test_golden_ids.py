@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stock_tokenizers import Llama3, Mistral, llama3, mistral
+from stock_tokenizers import Llama3, Mistral, Nemo, llama3, mistral, nemo
 
 from models.llm.card import Card
 from models.llm.codes import CANDIDATES, for_vocabulary
@@ -15,7 +15,8 @@ from models.llm.text import prepare
 from workers.engines.tokens import ids, known, listed
 
 HEADER = "Field category (Queue):\nA = Refunds: Money back.\nB = other"
-FAMILIES: list[tuple[str, Callable[[], Mistral | Llama3]]] = [("mistral", mistral), ("llama3", llama3)]
+Stock = Mistral | Nemo | Llama3
+FAMILIES: list[tuple[str, Callable[[], Stock]]] = [("mistral", mistral), ("mistral", nemo), ("llama3", llama3)]
 
 
 def prompt(family: str, text: str) -> str:
@@ -29,9 +30,7 @@ def inside(family: str, text: str) -> str:
 
 
 @pytest.mark.parametrize(("family", "tokenizer"), FAMILIES)
-def test_a_raw_prompt_is_a_chat_as_the_model_was_trained_on_it(
-    family: str, tokenizer: Callable[[], Mistral | Llama3]
-) -> None:
+def test_a_raw_prompt_is_a_chat_as_the_model_was_trained_on_it(family: str, tokenizer: Callable[[], Stock]) -> None:
     text = prepare("Refund", "Where is my money?\nI wait since May.").text
     assert tokenizer().read(prompt(family, text)) == tokenizer().chat(inside(family, text))
 
@@ -58,16 +57,16 @@ GOLDEN = {
 # fmt: on
 
 
-@pytest.mark.parametrize(("family", "tokenizer"), FAMILIES)
-def test_the_ids_of_a_prompt(family: str, tokenizer: Callable[[], Mistral | Llama3]) -> None:
+@pytest.mark.parametrize(("family", "tokenizer"), [("mistral", mistral), ("llama3", llama3)])
+def test_the_ids_of_a_prompt(family: str, tokenizer: Callable[[], Stock]) -> None:
     assert tokenizer().read(prompt(family, "Where is my card?")) == GOLDEN[family]
 
 
 @pytest.mark.parametrize(("family", "tokenizer"), FAMILIES)
-def test_no_control_token_of_either_family_gets_through(family: str, tokenizer: Callable[[], Mistral | Llama3]) -> None:
+def test_no_control_token_of_either_family_gets_through(family: str, tokenizer: Callable[[], Stock]) -> None:
     made = tokenizer()
     before, after = frame(made, family)
-    every = [*mistral().control, *llama3().control]
+    every = [*mistral().control, *nemo().control, *llama3().control]
     assert len(every) > 1_000
     for at in range(0, len(every), 40):
         text = prepare("", " x".join(every[at : at + 40])).text
@@ -94,7 +93,7 @@ def test_no_ticket_changes_an_id_outside_its_span(pieces: list[str]) -> None:
             assert not set(tokenizer().control.values()) & set(ticket)
 
 
-def frame(made: Mistral | Llama3, family: str) -> tuple[list[int], list[int]]:
+def frame(made: Stock, family: str) -> tuple[list[int], list[int]]:
     """What stands before and after every ticket: what two very different ones share."""
     one, other = made.read(prompt(family, "hello")), made.read(prompt(family, "?"))
     before = next(at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
@@ -110,10 +109,11 @@ def span(whole: list[int], before: list[int], after: list[int]) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("family", "tokenizer", "letters", "pairs"), [("mistral", mistral, 26, 218), ("llama3", llama3, 26, 559)]
+    ("family", "tokenizer", "letters", "pairs"),
+    [("mistral", mistral, 26, 213), ("mistral", nemo, 26, 401), ("llama3", llama3, 26, 559)],
 )
 def test_codes_are_single_tokens_where_the_answer_begins(
-    family: str, tokenizer: Callable[[], Mistral | Llama3], letters: int, pairs: int
+    family: str, tokenizer: Callable[[], Stock], letters: int, pairs: int
 ) -> None:
     single = [code for code in CANDIDATES[: 26 + 676] if known(card(family), tokenizer().read)(code)]
     assert (sum(len(code) == 1 for code in single), sum(len(code) == 2 for code in single)) == (letters, pairs)

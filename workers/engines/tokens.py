@@ -45,18 +45,22 @@ def ids(card: Card, tokenize: Callable[[str], Sequence[int]]) -> dict[str, list[
 def known(card: Card, tokenize: Callable[[str], Sequence[int]]) -> Callable[[str], bool]:
     """Whether a text is one token where the llm's answer begins, by its own tokenizer."""
     begin = list(tokenize("\n"))
-    return lambda text: any(list(tokenize(f"\n{one}")[:-1]) == begin for one in _answers(card, text))
+    return lambda text: _answers(card, text, lambda one: list(tokenize(f"\n{one}")[:-1]) == begin)
 
 
 def listed(card: Card, vocabulary: Collection[str]) -> Callable[[str], bool]:
     """The same by the llm's list of tokens, in which a space is a sign of its own."""
     spaced = {f" {token[1:]}" for token in vocabulary if token[:1] in _SPACES}
-    return lambda text: any(one in (spaced if one[0] == " " else vocabulary) for one in _answers(card, text))
+    return lambda text: _answers(card, text, lambda one: one in (spaced if one[0] == " " else vocabulary))
 
 
-def _answers(card: Card, code: str) -> tuple[str, ...]:
-    """How an llm of this family writes a code as its first word; where nobody knows that, either way."""
-    return {"mistral": (f" {code}",), "llama3": (code,)}.get(card.family, (code, f" {code}"))
+def _answers(card: Card, code: str, single: Callable[[str], bool]) -> bool:
+    """Whether a code is one token as an llm of this family writes it first: Llama 3 without a space before it.
+
+    Mistral's older tokenizer (SentencePiece) puts one, its newer ones do not; of other llms nobody knows.
+    """
+    bare, spaced = single(code), single(f" {code}")
+    return {"mistral": bare and spaced, "llama3": bare}.get(card.family, bare or spaced)
 
 
 def _zero_shot(card: Card) -> bool:
