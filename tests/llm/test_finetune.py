@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import models.llm
+from models.llm.calibration_key import key
 from models.llm.card import load_card
 from models.llm.finetune import calibrate, dataset, measure
 
@@ -88,9 +89,10 @@ def test_the_temperature_of_overconfident_rows_is_found() -> None:
     random = np.random.default_rng(0)
     logits = random.normal(0, 2, (4_000, 5))
     right = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
-    fit = calibrate.fit_temperature(3 * logits, right.tolist(), "x")
+    of = key("f" * 64, "llamacpp 1", "tuned-1", "category", {"refunds": "A"})
+    fit = calibrate.fit_temperature(3 * logits, right.tolist(), "x", of)
     assert fit.temperature == pytest.approx(3, rel=0.05)
-    assert (fit.n, fit.state) == (4_000, "fitted")
+    assert (fit.n, fit.state, fit.key) == (4_000, "calibrated", of)
 
 
 def test_the_shipped_tickets() -> None:

@@ -35,7 +35,7 @@ def failing(monkeypatch):
         real = Llm.ask
 
         def ask(llm, text, field, labels):
-            if name in (llm.name, "every llm") and word in text:
+            if name in (llm.name, "every llm") and word in text.text:
                 raise error
             return real(llm, text, field, labels)
 
