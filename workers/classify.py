@@ -10,8 +10,8 @@ from models.llm.text import Prepared, whole
 from models.taxonomy import Taxonomy, TaxonomyField
 from service.config import Arm, PolicyConfig
 from workers.cascade import EMPTY, Decision, decide, escalates, stand_in
-from workers.llm import Opinion
 from workers.llms import Llms
+from workers.opinion import Opinion
 
 SILENT = (EngineError, ConfigError)
 """What an llm raises that cannot answer, for a reason that another llm need not share."""

@@ -11,40 +11,23 @@ import structlog
 
 from models.errors import ConfigError, EngineDown, PromptTooLong, TriageError
 from models.llm import budget, calibration
-from models.llm.answer import Answer, answer, chosen
+from models.llm.answer import answer, chosen
 from models.llm.calibration import Calibration
 from models.llm.card import Card, load_card
 from models.llm.prices import Price
 from models.llm.text import Prepared
 from models.taxonomy import Taxonomy, TaxonomyField
 from workers.calibrations import counting
-from workers.engines.base import Engine, Scores, Timings
+from workers.engines.base import Engine, Scores
 from workers.figures import Figures
-from workers.pins import Pin, pin_of
+from workers.opinion import Opinion
+from workers.pins import pin_of
 from workers.retry import Retry
 from workers.scoring import score
 from workers.spend import Spend
 from workers.untrained import Untrained
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Opinion:
-    """What one llm said of one field, where its time went, and which pinned version it was.
-
-    `day` is that of its `spend` on which it was paid; `cut` says that it read only a part of the text.
-    """
-
-    llm: str
-    answer: Answer
-    timings: Timings
-    pin: Pin
-    scope: float | None = None
-    cost: float | None = None
-    spend: Spend | None = None
-    day: int = 0
-    cut: bool = False
 
 
 @dataclass(slots=True)

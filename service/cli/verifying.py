@@ -17,8 +17,8 @@ from service.cli.parity import Answers
 from service.config import Arm
 from workers.cascade import LEAST
 from workers.engines.base import Engine, Scores, Timings
-from workers.llm import Opinion
 from workers.llms import Llms
+from workers.opinion import Opinion
 
 PARTS = ("call_ms", "slot_ms", "load_ms", "prefill_ms", "decode_ms")
 
