@@ -6,19 +6,20 @@ from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from models.errors import InvalidRequest, TooLarge, TriageError
 from models.tables import BULK_PRIORITY
 from service.api.body import json_body
-from service.auth import Caller, TicketWriter
+from service.auth import Caller, Scope, TicketWriter, needs
 from service.config import Config
 from service.helpdesks.base import Correction, Ignored, Incoming, refuse
 from service.helpdesks.payload import read_json
-from service.intake.reading import read_body
+from service.intake.reading import read_body, validated
 from service.intake.submission import NewTicket, Receipt, Submission
 from service.intake.ticket import TicketIn, new_ticket, source_of, validate
 from service.tickets.query import read_whole
@@ -26,28 +27,47 @@ from service.tickets.query import read_whole
 router = APIRouter(tags=["tickets"])
 BATCH = 1000
 WAIT_MOST_S = 30
+WRITER = needs(Scope.TICKETS_WRITE)
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
-ONE = {"requestBody": {"required": True, "content": {"application/json": {"schema": TicketIn.model_json_schema()}}}}
+
+
+class Options(BaseModel):
+    """What a POST may say beside its body."""
+
+    wait: Annotated[float, Field(ge=0, le=WAIT_MOST_S)] = 0
+    idempotency_key: Annotated[str | None, Field(min_length=1, max_length=255)] = None
+
+
+def _documented(name: str, place: str, field: str) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": False, "schema": Options.model_json_schema()["properties"][field]}
+
+
+ONE = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": TicketIn.model_json_schema()}}},
+    "parameters": [_documented("wait", "query", "wait"), _documented("Idempotency-Key", "header", "idempotency_key")],
+}
 
 
 @router.post("/v1/tickets", status_code=202, openapi_extra=ONE)
-async def post_ticket(
-    request: Request,
-    caller: TicketWriter,
-    idempotency_key: IdempotencyKey = None,
-    wait: Annotated[float, Query(ge=0, le=WAIT_MOST_S)] = 0,
-) -> Response:
+async def post_ticket(request: Request) -> Response:
     """Takes one ticket; 202 once it is durable, or 200 with the result when `wait` seconds were enough for it."""
+    caller: Caller = await WRITER(request)
+    options = _options(request)
     state = request.app.state
     raw = await json_body(request, state.loaded.settings.max_ticket_bytes)
     ticket = _admit(request, caller, read_json(raw), raw)
-    (receipt,) = await _commit(request, Submission([ticket], caller.id, idempotency_key, _hash(raw)))
-    if wait and await state.waiting.until_ready(UUID(receipt.id), wait):
+    (receipt,) = await _commit(request, Submission([ticket], caller.id, options.idempotency_key, _hash(raw)))
+    if options.wait and await state.waiting.until_ready(UUID(receipt.id), options.wait):
         with suppress(
             TriageError, SQLAlchemyError
         ):  # the ticket is committed: after an error the caller would send it again
             return JSONResponse(await run_in_threadpool(read_whole, state.engine, UUID(receipt.id)))
     return JSONResponse(_accepted(receipt), 202)
+
+
+def _options(request: Request) -> Options:
+    given = {"wait": request.query_params.get("wait"), "idempotency_key": request.headers.get("idempotency-key")}
+    return validated(Options, {name: value for name, value in given.items() if value is not None}, "request")
 
 
 @router.post("/v1/tickets/batch", status_code=202)

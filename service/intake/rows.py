@@ -4,6 +4,7 @@ Every statement sorts by key, so two API processes with the same keys wait for e
 """
 
 import dataclasses
+from base64 import b64encode
 from typing import Any
 from uuid import UUID
 
@@ -36,11 +37,13 @@ COLUMNS = {
     "experiment": "text", "arm": "text",
 }  # fmt: skip
 NAMES = ", ".join(COLUMNS)
+SENT = {"raw": "decode(raw, 'base64')", "content_sha256": "decode(content_sha256, 'base64')"}
+# As one JSON text, which is written in a hundredth of the time that arrays of their columns take.
 # Of several tickets with one key the first becomes the row and the others revise it, in their order.
 INSERT_TICKETS = f"""
     INSERT INTO tickets ({NAMES.replace("details", "metadata")})
-    SELECT {NAMES} FROM unnest({", ".join(f"%s::{kind}[]" for kind in COLUMNS.values())})
-        WITH ORDINALITY AS new ({NAMES}, place)
+    SELECT {", ".join(SENT.get(name, name) for name in COLUMNS)} FROM json_to_recordset(%s::json)
+        AS new ({", ".join(f"{name} {'text' if name in SENT else kind}" for name, kind in COLUMNS.items())}, place int)
     ORDER BY source, external_id, place
     ON CONFLICT (source, external_id) DO NOTHING
     RETURNING id"""  # noqa: S608 (only our own column names)
@@ -102,9 +105,15 @@ async def _insert(tickets: list[NewTicket], connection: Connection) -> set[UUID]
     """Ids of the tickets that became rows; the others share (source, external_id) with an existing row."""
     if not tickets:
         return set()
-    columns = [[getattr(ticket, name) for ticket in tickets] for name in COLUMNS]
-    cursor = await connection.execute(INSERT_TICKETS, columns)
+    rows = orjson.dumps([_sent(ticket) | {"place": place} for place, ticket in enumerate(tickets)])
+    cursor = await connection.execute(INSERT_TICKETS, (rows.decode(),))
     return {row[0] for row in await cursor.fetchall()}
+
+
+def _sent(ticket: NewTicket) -> dict[str, Any]:
+    """A row as JSON: bytes in base64, `details` as the JSON that it is."""
+    bytes_ = {name: b64encode(getattr(ticket, name)).decode() for name in SENT}
+    return {name: getattr(ticket, name) for name in COLUMNS} | bytes_ | {"details": orjson.Fragment(ticket.details)}
 
 
 async def _settle(connection: Connection, fresh: list[Submission], inserted: set[UUID]) -> None:
