@@ -5,7 +5,7 @@ import base64
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -128,7 +128,7 @@ class Keys:
         return Known(caller, row.sha256, time.monotonic() + CACHE_S)
 
 
-def needs(scope: Scope | None) -> Callable[[Request], object]:
+def needs(scope: Scope | None) -> Callable[[Request], Awaitable[Caller]]:
     """A dependency that gives the caller if its key has the scope; without a scope any good key will do."""
 
     async def caller(request: Request) -> Caller:

@@ -51,7 +51,7 @@ ONE = {
 @router.post("/v1/tickets", status_code=202, openapi_extra=ONE)
 async def post_ticket(request: Request) -> Response:
     """Takes one ticket; 202 once it is durable, or 200 with the result when `wait` seconds were enough for it."""
-    caller: Caller = await WRITER(request)
+    caller = await WRITER(request)
     options = _options(request)
     state = request.app.state
     raw = await json_body(request, state.loaded.settings.max_ticket_bytes)
