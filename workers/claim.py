@@ -39,6 +39,7 @@ CLAIM = """
     WHERE id = ANY(ARRAY(SELECT id FROM tickets WHERE status = 'queued' AND due_at <= now() AND {which}
                          ORDER BY priority, due_at LIMIT :most FOR UPDATE SKIP LOCKED))
     RETURNING id, run, subject, body, shadow, experiment, arm, attempts"""
+SUSPECTS = text("SELECT EXISTS (SELECT FROM tickets WHERE status = 'queued' AND due_at <= now() AND lost_leases > 0)")
 CLAIM_SUSPECT = text(CLAIM.format(which="lost_leases > 0"))
 CLAIM_BATCH = text(CLAIM.format(which="lost_leases = 0"))
 RENEW = text("UPDATE tickets SET lease_until = now() + CAST(:span AS interval) WHERE lease_id = :lease")
@@ -64,24 +65,28 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Tickets under one lease."""
+    """Tickets under one lease. A `suspect` lost its worker before, and must have this one to itself."""
 
     lease: UUID
     tickets: list[Claimed]
+    suspect: bool = False
 
 
-def claim(engine: Engine, most: int) -> Batch:
+def claim(engine: Engine, most: int, *, busy: bool = False) -> Batch:
     """Up to `most` due tickets, urgent and old ones first; expired leases become due again on the way.
 
-    A ticket that lost MOST_LOST workers in a row is failed instead.
+    A ticket that lost MOST_LOST workers in a row is failed instead. One that lost a worker is claimed alone, so that
+    its neighbours do not die with it: a `busy` worker gets nothing while there is one.
     """
     lease = new_id()
+    given = {"lease": lease, "span": LEASE}
     with transaction(engine) as session:
         session.execute(EXPIRE, {"most": MOST_LOST, "lost": LOST})
-        given = {"lease": lease, "span": LEASE}
-        rows = session.execute(CLAIM_SUSPECT, given | {"most": 1}).all()
-        rows = rows or session.execute(CLAIM_BATCH, given | {"most": most}).all()
-    return Batch(lease, [Claimed(*row) for row in rows])
+        if busy and session.scalar(SUSPECTS):
+            return Batch(lease, [])
+        suspects = [] if busy else session.execute(CLAIM_SUSPECT, given | {"most": 1}).all()
+        rows = suspects or session.execute(CLAIM_BATCH, given | {"most": most}).all()
+    return Batch(lease, [Claimed(*row) for row in rows], suspect=bool(suspects))
 
 
 def give_back(engine: Engine, batch: Batch, ids: list[UUID], *, delay_s: float = 0.0, error: str | None = None) -> None:

@@ -2,7 +2,10 @@
 
 import threading
 import time
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Engine
@@ -15,10 +18,11 @@ from service.config import Config
 from workers.arms import Served, serve
 from workers.claim import Batch, Claimed, claim, give_back, renewed
 from workers.llms import Llms
+from workers.pace import Pace
 from workers.record import Attempt, Done, record, reject
 
 log = structlog.get_logger()
-BATCH = 64
+OPEN = 2  # batches in work: while one is written, the engine's slots have the next
 FINISH_S = 10.0
 PAUSE_S = 5.0  # how long tickets rest when an engine is away, and does not say for how long
 WRITE_TRIES = 5
@@ -30,16 +34,34 @@ class Stopped(TriageError):
     """The worker is stopping; the ticket was not begun."""
 
 
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A batch in work, with the taxonomy version that it is classified by."""
+
+    batch: Batch
+    version: int
+    futures: Scoring
+    lease: AbstractContextManager[None]
+
+    def close(self) -> None:
+        """Lets the lease go; what nobody has begun is not begun any more."""
+        for future in self.futures:
+            future.cancel()
+        self.lease.__exit__(None, None, None)
+
+
 class Drain:
     """One drain at a time in a process; `parallel` tickets are in the engine's hands at once."""
 
     def __init__(self, database: Engine, llms: Llms, config: Config, parallel: int):
         self.database, self.llms, self.config = database, llms, config
         self.figures = llms.figures
+        self.pace = Pace(parallel)
         self.pool = ThreadPoolExecutor(parallel, thread_name_prefix="classify")
         self.running = threading.Lock()
         self.rung = threading.Event()
         self.stopping = threading.Event()
+        self.deadline: float | None = None
 
     def run(self) -> None:
         """Works until nothing is due. If another thread drains already, that one looks once more instead."""
@@ -47,8 +69,7 @@ class Drain:
         while self.rung.is_set() and self.running.acquire(blocking=False):
             try:
                 self.rung.clear()
-                while not self.stopping.is_set() and self._batch():
-                    pass
+                self._work()
             except Unavailable as error:
                 # Results that could not be written are scored again when their lease has run out.
                 log.warning("drain.postgres_away", error=error.message)
@@ -59,16 +80,48 @@ class Drain:
         """No further claim; what is in the engine's hands may finish for FINISH_S."""
         self.stopping.set()
 
-    def _batch(self) -> bool:
-        batch = claim(self.database, BATCH)
-        if not batch.tickets:
-            return False
-        with renewed(self.database, batch):
-            with transaction(self.database) as session:
-                version, vocabulary = taxonomy.active(session)
-            futures: Scoring = {self.pool.submit(self._score, vocabulary, ticket): ticket for ticket in batch.tickets}
-            self._wait(futures)
-            return self._settle(batch, version, futures)
+    def _work(self) -> None:
+        """Batch after batch, each claimed before the one before it is written."""
+        batches: deque[Open] = deque()
+        going = True
+        try:
+            while self._claim_ahead(batches, going=going):
+                one = batches.popleft()
+                try:
+                    going = self._finish(one) and going
+                finally:
+                    one.close()
+        finally:
+            for one in batches:
+                one.close()
+
+    def _claim_ahead(self, batches: "deque[Open]", *, going: bool) -> bool:
+        """Fills up to OPEN batches, unless one that must be alone is among them; whether there is one at all."""
+        while going and not self.stopping.is_set() and len(batches) < OPEN:
+            if any(one.batch.suspect for one in batches):
+                break
+            batch = claim(self.database, self.pace.size, busy=bool(batches))
+            if not batch.tickets:
+                break
+            if not batches:
+                self.pace.start()
+            batches.append(self._open(batch))
+        return bool(batches)
+
+    def _open(self, batch: Batch) -> Open:
+        with transaction(self.database) as session:
+            version, vocabulary = taxonomy.active(session)
+        lease = renewed(self.database, batch)
+        lease.__enter__()
+        futures: Scoring = {self.pool.submit(self._score, vocabulary, ticket): ticket for ticket in batch.tickets}
+        return Open(batch, version, futures, lease)
+
+    def _finish(self, one: Open) -> bool:
+        """Waits for a batch and settles it; False when an engine is away."""
+        self._wait(one.futures)
+        going = self._settle(one.batch, one.version, one.futures)
+        self.pace.settled(len(one.futures))
+        return going
 
     def _score(self, vocabulary: taxonomy.Taxonomy, ticket: Claimed) -> Served:
         if self.stopping.is_set():
@@ -77,11 +130,10 @@ class Drain:
 
     def _wait(self, futures: Scoring) -> None:
         """Until all are scored, or for FINISH_S after the worker was told to stop."""
-        deadline: float | None = None
         while wait(futures, timeout=0.2).not_done:
             if self.stopping.is_set():
-                deadline = deadline or time.monotonic() + FINISH_S
-                if time.monotonic() > deadline:
+                self.deadline = self.deadline or time.monotonic() + FINISH_S
+                if time.monotonic() > self.deadline:
                     return
 
     def _settle(self, batch: Batch, version: int, futures: Scoring) -> bool:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, Row, insert, text
+from sqlalchemy import Engine, Row, text
 from sqlalchemy.orm import Session
 
+from models.bulk import insert_rows
 from models.db import transaction
 from models.tables import Prediction, Triage
 from workers.arms import Served
@@ -117,9 +118,8 @@ def _write(session: Session, ours: list[tuple[Row[Any], Done]], taxonomy_version
         for row, done in ours
         for name, outcome in done.served.fields.items()
     ]
-    for table, rows in ((Prediction, predictions), (Triage, triages)):
-        if rows:
-            session.execute(insert(table), rows)
+    insert_rows(session, Prediction, predictions)
+    insert_rows(session, Triage, triages)
 
 
 def _key(ticket: Claimed, name: str, taxonomy_version: int) -> dict[str, Any]:

@@ -22,10 +22,9 @@ class Door:
 
     def __init__(self, conninfo: str):
         self.pending: deque[Submission] = deque()
-        self.work = asyncio.Event()
+        self.idle = [Writer(conninfo) for _ in range(WRITERS)]
+        self.writing: set[asyncio.Task[None]] = set()
         self.closing = False
-        self.writers = [Writer(conninfo) for _ in range(WRITERS)]
-        self.tasks = [asyncio.create_task(self._run(writer), name="door") for writer in self.writers]
 
     async def commit(self, submission: Submission) -> list[Receipt]:
         """Receipts in the order of the tickets, once they are durable; raises the TriageError that refused them.
@@ -38,7 +37,7 @@ class Door:
             raise QueueFull("Too many tickets are being written at this moment; send them again.", retry_after=2)
         submission.done = asyncio.get_running_loop().create_future()
         self.pending.append(submission)
-        self.work.set()
+        self._begin()
         await asyncio.shield(submission.done)
         if submission.error is not None:
             raise submission.error
@@ -47,18 +46,21 @@ class Door:
     async def close(self) -> None:
         """Writes what is pending, then ends."""
         self.closing = True
-        self.work.set()
-        await asyncio.gather(*self.tasks)
-        for writer in self.writers:
+        await asyncio.gather(*self.writing)
+        for writer in self.idle:
             await writer.close()
 
-    async def _run(self, writer: Writer) -> None:
-        while self.pending or not self.closing:
-            await self.work.wait()
-            if not self.closing:  # the last ring is for every writer
-                self.work.clear()
-            while self.pending:
-                await writer.flush(take_group(self.pending))
+    def _begin(self) -> None:
+        """Wakes a writer, the one that wrote last if it is idle; what else comes in this turn joins its group."""
+        if self.idle:
+            task = asyncio.create_task(self._write(self.idle.pop()), name="door")
+            self.writing.add(task)
+            task.add_done_callback(self.writing.discard)
+
+    async def _write(self, writer: Writer) -> None:
+        while self.pending:
+            await writer.flush(take_group(self.pending))
+        self.idle.append(writer)
 
 
 def take_group(pending: deque[Submission]) -> list[Submission]:
