@@ -139,6 +139,7 @@ class Ticket(Base):
     lease_until: Mapped[datetime | None]
     claimed_at: Mapped[datetime | None]
     done_at: Mapped[datetime | None]
+    erased_at: Mapped[datetime | None]
 
     shadow: Mapped[bool]
     shadow_rate: Mapped[float]

@@ -10,7 +10,19 @@ import uvicorn
 from fastapi import FastAPI
 
 from models.db import conninfo, make_engine
-from service.api import catalog, experiments, health, metrics, problems, reports, runs, tickets, tickets_in, verdicts
+from service.api import (
+    catalog,
+    erasure,
+    experiments,
+    health,
+    metrics,
+    problems,
+    reports,
+    runs,
+    tickets,
+    tickets_in,
+    verdicts,
+)
 from service.api.hosts import KnownHosts
 from service.auth import Keys
 from service.helpdesks import build_all
@@ -46,7 +58,7 @@ def create_app(loaded: Loaded, schema: Schema) -> FastAPI:
     problems.register(app)
     # Before the routers, whose way to an endpoint takes longer than all the rest of intake; they document it.
     app.add_route("/v1/tickets", tickets_in.post_ticket, methods=["POST"], include_in_schema=False)
-    for room in (tickets_in, tickets, runs, verdicts, catalog, experiments, reports, health, metrics):
+    for room in (tickets_in, tickets, erasure, runs, verdicts, catalog, experiments, reports, health, metrics):
         app.include_router(room.router)
     site.register(app)
     app.add_middleware(KnownHosts, settings=loaded.settings)

@@ -22,12 +22,13 @@ from service.logs import configure
 from service.pages.form import read_time
 from service.queue import Bell
 from service.tickets.query import Filters
-from service.tickets.runs import BUSY, CHANGED, RECLASSIFY, REQUEUE, Selection, Way, count, queue_again
+from service.tickets.runs import BUSY, CHANGED, ERASED, RECLASSIFY, REQUEUE, Selection, Way, count, queue_again
 
 LEFT = {
     "queued": "waiting already",
     "working": "being classified",
     "done": "done, not failed",
+    ERASED: "erased, so there is nothing to classify",
     BUSY: "changed by somebody else at this moment; run it again for these",
 }
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import orjson
 from psycopg import AsyncConnection
+from psycopg.errors import SerializationFailure
 
 from models.errors import InvalidRequest
 from service.intake.submission import NewTicket, Receipt, Submission
@@ -48,7 +49,8 @@ INSERT_TICKETS = f"""
     ON CONFLICT (source, external_id) DO NOTHING
     RETURNING id"""  # noqa: S608 (only our own column names)
 LOCK_TICKET = """
-    SELECT id, status, content_sha256 FROM tickets WHERE source = %s AND external_id = %s FOR UPDATE"""
+    SELECT id, status, content_sha256, erased_at IS NOT NULL FROM tickets
+    WHERE source = %s AND external_id = %s FOR UPDATE"""
 KEEP_REVISION = """
     INSERT INTO revisions (ticket_id, run, subject, body, raw, content_sha256)
     SELECT id, run, subject, body, raw, content_sha256 FROM tickets WHERE id = %s"""
@@ -94,7 +96,8 @@ async def _replay(
     cursor = await connection.execute(READ_KEYS, ([k[0] for k in old], [k[1] for k in old]))
     for api_key_id, key, body_sha256, answer in await cursor.fetchall():
         submission = keyed[api_key_id, key]
-        if bytes(body_sha256) == submission.body_sha256:
+        # No hash is kept of an erased ticket: whatever comes under its key is a repeat.
+        if bytes(body_sha256) in (submission.body_sha256, b""):
             submission.receipts = [Receipt(**receipt) for receipt in answer["receipts"]]
         else:
             submission.receipts = []
@@ -136,9 +139,10 @@ def _ticket_key(place: tuple[Submission, int]) -> tuple[str, str]:
 async def _repeat(connection: Connection, ticket: NewTicket) -> Receipt:
     cursor = await connection.execute(LOCK_TICKET, (ticket.source, ticket.external_id))
     row = await cursor.fetchone()
-    assert row is not None, "only an existing row makes an insert do nothing"  # noqa: S101
-    old_id, status, content = row
-    if bytes(content) == ticket.content_sha256:
+    if row is None:
+        raise SerializationFailure("retention has deleted the ticket at this moment")  # so the group is written again
+    old_id, status, content, erased = row
+    if erased or bytes(content) == ticket.content_sha256:
         return Receipt(str(old_id), status, duplicate=True)
     await connection.execute(KEEP_REVISION, (old_id,))
     await connection.execute(REVISE, dataclasses.asdict(ticket) | {"old_id": old_id})

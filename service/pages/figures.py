@@ -29,13 +29,14 @@ QUEUES = text("""
     GROUP BY label ORDER BY n DESC, label""")
 FAILED = text("""
     SELECT id, subject, left(body, 200) AS body, last_error, received_at FROM tickets
-    WHERE status = 'failed' AND received_at >= now() - CAST(:span AS interval) ORDER BY received_at DESC, id DESC
+    WHERE status = 'failed' AND erased_at IS NULL AND received_at >= now() - CAST(:span AS interval)
+    ORDER BY received_at DESC, id DESC
     LIMIT :most""")
-# A ticket somebody has reviewed needs nobody any more, as long as it still says the same.
+# A ticket somebody has reviewed needs nobody any more, as long as it still says the same; nor does one that is erased.
 UNSURE = text("""
     SELECT t.id, t.subject, left(t.body, 200) AS body, d.label, d.confidence, d.calibrated, t.received_at
     FROM triages d JOIN tickets t ON t.id = d.ticket_id
-    WHERE d.newest AND d.run = t.run AND d.field = :field AND d.action = 'review'
+    WHERE d.newest AND d.run = t.run AND d.field = :field AND d.action = 'review' AND t.erased_at IS NULL
       AND d.received_at >= now() - CAST(:span AS interval) AND NOT EXISTS (
         SELECT FROM verdicts v WHERE v.ticket_id = t.id AND v.field = d.field AND v.source = 'review'
           AND v.content_sha256 = t.content_sha256)

@@ -19,9 +19,9 @@ from service.intake.reading import validated
 from service.pages.form import Form, read_time
 from service.pages.origin import own_origin
 from service.pages.page import page, redirect
-from service.pages.session import TicketReader, TicketWriter, VerdictWriter
+from service.pages.session import Admin, TicketReader, TicketWriter, VerdictWriter
 from service.pages.shown import titles
-from service.tickets import runs
+from service.tickets import erasure, runs
 from service.tickets.query import Filters, read_page, read_whole
 from service.tickets.verdicts import VerdictIn, record
 
@@ -85,7 +85,12 @@ def show_ticket(request: Request, caller: TicketReader, ticket_id: UUID) -> Resp
 
 
 def _prompts(ticket: dict[str, Any]) -> list[dict[str, str]]:
-    """What the llms read, once for each field and prompt version; made again by the code that serves."""
+    """What the llms read, once for each field and prompt version; made again by the code that serves.
+
+    Of an erased ticket nothing can be made again.
+    """
+    if ticket["erased_at"]:
+        return []
     read = whole(ticket["subject"], ticket["body"])
     now = [p for p in ticket["predictions"] if p["run"] == ticket["run"]]
     wanted = sorted({(p["field"], p["prompt_version"]) for p in now})
@@ -123,4 +128,11 @@ def reclassify(request: Request, caller: TicketWriter, ticket_id: UUID) -> Respo
 def requeue(request: Request, caller: TicketWriter, ticket_id: UUID) -> Response:
     runs.requeue(request.app.state.engine, ticket_id)
     request.app.state.bell.ring()
+    return redirect(f"/tickets/{ticket_id}")
+
+
+@router.post("/{ticket_id}/erase", dependencies=[Depends(own_origin)])
+def erase(request: Request, caller: Admin, ticket_id: UUID) -> Response:
+    """As DELETE of the API does."""
+    erasure.erase(request.app.state.engine, ticket_id)
     return redirect(f"/tickets/{ticket_id}")

@@ -18,24 +18,29 @@ from service.tickets.query import Filters, filtered
 from service.tickets.shapes import cursor
 
 BATCH = 1000
-CHANGED, BUSY = "changed", "busy"
+CHANGED, BUSY, ERASED = "changed", "busy", "erased"
 _QUEUE = """status = 'queued', queued_at = now(), due_at = now(), attempts = 0, lost_leases = 0, last_error = NULL,
     claimed_at = NULL, done_at = NULL"""
 
 
 class Way:
-    """A way back into the queue: what it sets, and for which statuses. Tickets of another status are left alone."""
+    """A way back into the queue: what it sets, and for which statuses.
+
+    Tickets of another status are left alone, and so are erased ones.
+    """
 
     def __init__(self, sets: str, statuses: str):
-        self.one = text(f"UPDATE tickets SET {sets} WHERE id = :id AND status IN ({statuses})")  # noqa: S608
+        these = f"status IN ({statuses}) AND erased_at IS NULL"
+        self.one = text(f"UPDATE tickets SET {sets} WHERE id = :id AND {these}")  # noqa: S608
         # Rows that others have locked are passed over: waiting for them, many at once, could end in a deadlock.
         self.many = text(f"""
-            WITH ours AS (SELECT id FROM tickets WHERE id = ANY(:ids) AND status IN ({statuses})
+            WITH ours AS (SELECT id FROM tickets WHERE id = ANY(:ids) AND {these}
                           FOR UPDATE SKIP LOCKED),
             changed AS (UPDATE tickets SET {sets}, priority = greatest(priority, :priority) FROM ours
                         WHERE tickets.id = ours.id RETURNING tickets.id)
             SELECT CASE WHEN id IN (SELECT id FROM changed) THEN '{CHANGED}'
-                        WHEN status IN ({statuses}) THEN '{BUSY}' ELSE status END, count(*)
+                        WHEN erased_at IS NOT NULL THEN '{ERASED}'
+                        WHEN {these} THEN '{BUSY}' ELSE status END, count(*)
             FROM tickets WHERE id = ANY(:ids) GROUP BY 1""")  # noqa: S608 (only our own words)
 
 

@@ -30,6 +30,7 @@ def ticket_row(ticket: Ticket) -> dict[str, Any]:
         "received_at": moment(ticket.received_at),
         "run": ticket.run,
         "attempts": ticket.attempts,
+        "erased_at": moment(ticket.erased_at),
         "shadow": ticket.shadow,
         "shadow_rate": ticket.shadow_rate,
         "experiment": ticket.experiment,

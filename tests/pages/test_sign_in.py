@@ -15,6 +15,7 @@ PAGES = [("/", Scope.TICKETS_READ), ("/tickets", Scope.TICKETS_READ), (SOME, Sco
 PAGES += [(path, Scope.REPORTS_READ) for path in ("/report", "/report.csv", "/report.json")]
 POSTS = [("/classify", Scope.TICKETS_WRITE), (f"{SOME}/verdicts", Scope.VERDICTS_WRITE)]
 POSTS += [(f"{SOME}/{way}", Scope.TICKETS_WRITE) for way in ("reclassify", "requeue")]
+POSTS += [(f"{SOME}/erase", Scope.ADMIN)]
 
 
 def asks_to_sign_in(answer):

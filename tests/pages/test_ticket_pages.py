@@ -160,11 +160,11 @@ def test_a_done_ticket_can_be_classified_anew(browser, site):
     ticket = site.classify(body="my top up failed")
     path = f"/tickets/{ticket['id']}"
     html = browser.get(path).text
-    assert buttons(html) == ["Classify anew", "Right", "Correct it"]
+    assert buttons(html) == ["Classify anew", "Right", "Correct it", "Erase for good"]
     assert "after it came in" in html
     assert browser.post(f"{path}/reclassify").headers["location"] == path
     assert "data-look-again" in browser.get(path).text
-    assert buttons(browser.get(path).text) == []
+    assert buttons(browser.get(path).text) == ["Erase for good"]
     assert site.sql("SELECT status, run FROM tickets WHERE id = %s", ticket["id"]) == [("queued", 2)]
     site.drain.run()
     html = browser.get(path).text
@@ -217,3 +217,24 @@ def test_a_ticket_still_open_or_without_words(browser, site):
     html = browser.get(f"/tickets/{empty['id']}").text
     assert "data-look-again" not in html
     assert "Queue: none" in html
+
+
+def test_an_erased_ticket_shows_what_was_said_of_it_and_nothing_else(browser, site):
+    ticket = site.classify(subject="Ana Kovac", body="I want a refund", requester="ana@example.com", external_id="E-9")
+    path = f"/tickets/{ticket['id']}"
+    editor = site.browser("tickets:read", "tickets:write", "verdicts:write")
+    assert "Erase for good" not in editor.get(path).text
+    assert editor.post(f"{path}/erase").status_code == 403
+    assert browser.post(f"{path}/erase", headers={"Origin": "https://evil.example"}).status_code == 403
+    assert "Ana Kovac" in browser.get(path).text
+    for _ in range(2):
+        answer = browser.post(f"{path}/erase")
+        assert (answer.status_code, answer.headers["location"]) == (303, path)
+    html = browser.get(path).text
+    assert text_of(html, "h1") == ["(erased)"]
+    assert text_of(html, "pre") == [""]
+    assert buttons(html) == []
+    assert len(text_of(html, "section[aria-labelledby=said] tbody tr")) == len(ticket["predictions"])
+    assert [words for words in ("Kovac", "want a refund", "example.com") if words in html] == []
+    assert text_of(browser.get("/tickets?external_id=E-9").text, "table.list a") == ["(erased)"]
+    assert f'href="{path}"' not in browser.get("/").text

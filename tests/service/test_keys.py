@@ -18,6 +18,7 @@ ROUTES = [
     ("POST", "/v1/tickets/01a1feef-60f3-7010-b789-e50222ae6516/verdicts", Scope.VERDICTS_WRITE, 415),
     ("POST", f"/v1/tickets/{NO_TICKET}/reclassify", Scope.TICKETS_WRITE, 404),
     ("POST", f"/v1/tickets/{NO_TICKET}/requeue", Scope.TICKETS_WRITE, 404),
+    ("DELETE", f"/v1/tickets/{NO_TICKET}", Scope.ADMIN, 404),
     ("GET", "/v1/taxonomy", Scope.TICKETS_READ, 200),
     ("GET", "/v1/llms", Scope.TICKETS_READ, 200),
     ("GET", "/v1/report", Scope.REPORTS_READ, 200),
