@@ -21,6 +21,7 @@ from service.cli import (
     llm_verify,
     offline,
     report,
+    retention,
     running,
     runs,
     train,
@@ -49,6 +50,7 @@ for group in (
     calibrate,
     train,
     doctor,
+    retention,
     backup,
 ):
     group.register(app)
