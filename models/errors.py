@@ -69,6 +69,12 @@ class QueueFull(TriageError):
     status, title, retry = 429, "Queue full", True
 
 
+class TooManyFailures(TriageError):
+    """Too many bad keys came from one address; its good ones still work."""
+
+    status, title, retry = 429, "Too many failed keys", True
+
+
 class Unavailable(TriageError):
     """Something this answer needs is away for now (Postgres)."""
 

@@ -19,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from models.db import transaction
 from models.errors import Forbidden, InvalidRequest, NotFound, Unauthorized, Unavailable
 from models.tables import NOW, ApiKey
+from service.failures import Failures
 
 KEY_PREFIX = "triage_"
 CACHE_S = 30.0
@@ -91,13 +92,21 @@ class Keys:
     def __init__(self, engine: Engine):
         self.engine = engine
         self.cache: dict[bytes | UUID, Known] = {}
+        self.failures = Failures()
 
-    async def caller(self, authorization: str | None) -> Caller:
-        """Who a bearer header names; raises Unauthorized, or Unavailable when Postgres cannot be asked."""
+    async def caller(self, authorization: str | None, address: str | None) -> Caller:
+        """Who a bearer header names; raises Unauthorized, or Unavailable when Postgres cannot be asked.
+
+        Of an address that sends one bad key after another, the further bad ones are TooManyFailures.
+        """
         scheme, _, text = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not text:
             raise Unauthorized("Send an API key: Authorization: Bearer KEY.")
-        return (await self._known(_digest(text.strip()))).caller
+        try:
+            return (await self._known(_digest(text.strip()))).caller
+        except Unauthorized:
+            self.failures.count(address)
+            raise
 
     async def by_id(self, key_id: UUID) -> Known:
         """The key that a session names; raises as `caller` does."""
@@ -128,11 +137,16 @@ class Keys:
         return Known(caller, row.sha256, time.monotonic() + CACHE_S)
 
 
+def sent_from(request: Request) -> str | None:
+    """The client's address; X-Forwarded-For is in it only from a proxy that uvicorn trusts (FORWARDED_ALLOW_IPS)."""
+    return request.client.host if request.client else None
+
+
 def needs(scope: Scope | None) -> Callable[[Request], Awaitable[Caller]]:
     """A dependency that gives the caller if its key has the scope; without a scope any good key will do."""
 
     async def caller(request: Request) -> Caller:
-        found: Caller = await request.app.state.keys.caller(request.headers.get("authorization"))
+        found: Caller = await request.app.state.keys.caller(request.headers.get("authorization"), sent_from(request))
         if scope is not None:
             found.require(scope)
         return found

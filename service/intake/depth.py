@@ -1,4 +1,7 @@
-"""How many tickets wait: counted once a second, never on a request, for the queue limit. Called by the API."""
+"""How many tickets wait, and for how long a full queue stays full: counted once a second, never on a request.
+
+Called by the API, for the queue limit.
+"""
 
 import asyncio
 from typing import Any
@@ -7,6 +10,7 @@ import psycopg
 import structlog
 
 from models.errors import QueueFull
+from service.intake.pace import HEARTBEATS, Pace
 
 log = structlog.get_logger()
 INTERVAL_S = 1.0
@@ -21,12 +25,15 @@ class Depth:
         self.conninfo = conninfo
         self.limit = limit
         self.waiting = 0
+        self.pace = Pace()
         self.task = asyncio.create_task(self._run(), name="depth")
 
     def admit(self, tickets: int) -> None:
         """Counts tickets in, or raises QueueFull."""
-        if self.waiting + tickets > self.limit:
-            raise QueueFull(f"{self.limit} tickets are waiting already; send this one later.", retry_after=30)
+        if (over := self.waiting + tickets - self.limit) > 0:
+            # Room for some more than this caller needs: others come back too.
+            wait = self.pace.seconds_for(max(over, self.limit // 100))
+            raise QueueFull(f"{self.limit} tickets are waiting already; send this one later.", retry_after=wait)
         self.waiting += tickets
 
     async def close(self) -> None:
@@ -48,5 +55,6 @@ class Depth:
             async with asyncio.timeout(COUNT_S):
                 cursor = await connection.execute(COUNT, (self.limit + 1,))
                 row = await cursor.fetchone()
-            self.waiting = row[0] if row else 0
+                self.waiting = row[0] if row else 0
+                self.pace.heard(await (await connection.execute(HEARTBEATS)).fetchall())
             await asyncio.sleep(INTERVAL_S)

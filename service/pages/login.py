@@ -5,6 +5,7 @@ from urllib.parse import quote, urlsplit
 from fastapi import APIRouter, Depends, Request, Response
 
 from models.errors import Unauthorized
+from service.auth import sent_from
 from service.pages import session
 from service.pages.form import Form
 from service.pages.origin import own_origin
@@ -23,7 +24,7 @@ async def sign_in(request: Request, form: Form) -> Response:
     """Starts a session for a good key; the key itself is not kept."""
     keys, wanted = request.app.state.keys, local(form.get("next", "/"))
     try:
-        caller = await keys.caller(f"Bearer {form.get('key', '').strip()}")
+        caller = await keys.caller(f"Bearer {form.get('key', '').strip()}", sent_from(request))
         known = await keys.by_id(caller.id)
     except Unauthorized:
         error = "This key is unknown or revoked. Where keys come from: triage keys create NAME --scope S."

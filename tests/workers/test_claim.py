@@ -21,6 +21,15 @@ def test_single_tickets_go_before_imports(database, queued):
     assert claim(database, 100).tickets == []
 
 
+def test_who_waits_for_an_answer_goes_before_an_import_that_came_first(client, database, queued, sql):
+    waiting = client.post("/v1/tickets", params={"wait": 0.01}, json={"body": "answer me"})
+    assert waiting.status_code == 202
+    sql("UPDATE tickets SET due_at = due_at - interval '1 hour' WHERE id::text <> %s", waiting.json()["id"])
+    first, rest = claim(database, 3).tickets, claim(database, 100).tickets
+    assert {ticket.body for ticket in first} == {"s0", "s1", "answer me"}
+    assert {ticket.body for ticket in rest} == {str(i) for i in range(8)}
+
+
 def test_a_claim_is_a_lease_of_a_minute_by_the_databases_clock(database, queued, sql):
     batch = claim(database, 3)
     rows = sql("SELECT id, lease_id, lease_until - now() FROM tickets WHERE status = 'working'")

@@ -1,0 +1,43 @@
+"""How many bad keys an address has sent lately, in bounded memory. Called by auth."""
+
+import math
+import time
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from models.errors import TooManyFailures
+
+MOST = 20
+WINDOW_S = 60.0
+ADDRESSES = 10_000
+LONGEST = 64
+
+
+class Failures:
+    """Counted for each API process by itself; which address has not failed for longest is forgotten first."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, tuple[float, int]] = {}
+
+    def count(self, address: str | None) -> None:
+        """Counts one; raises TooManyFailures from the one after MOST on, until a minute after the first is over."""
+        who, now = sender(address), time.monotonic()
+        began, failures = self.seen.pop(who, (now, 0))
+        if now - began >= WINDOW_S:
+            began, failures = now, 0
+        if len(self.seen) >= ADDRESSES:
+            del self.seen[next(iter(self.seen))]
+        self.seen[who] = (began, failures + 1)
+        if failures >= MOST:
+            wait = math.ceil(began + WINDOW_S - now)
+            raise TooManyFailures("Too many unknown keys came from this address; see triage keys.", retry_after=wait)
+
+
+def sender(address: str | None) -> str:
+    """Whom an address stands for: of IPv6 everybody has 2^64, which are one here."""
+    try:
+        found = ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return (address or "")[:LONGEST]
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
+        return str(ip_network((found, 64), strict=False))
+    return str(getattr(found, "ipv4_mapped", None) or found)
