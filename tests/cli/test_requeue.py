@@ -74,6 +74,14 @@ def test_reclassify_opens_one_run_for_each_that_is_not_on_its_way(stored, seed, 
     assert state() == sorted(rows, key=str)
 
 
+def test_erased_tickets_are_left_alone_and_named(stored, seed, sql):
+    seed("failed", 2)
+    sql("UPDATE tickets SET erased_at = now() WHERE body = 'text 1'")
+    for words in (["requeue", "--yes"], ["reclassify", "--all", "--yes"]):
+        assert "Left alone: 1 erased, so there is nothing to classify." in stored(*words).out
+    assert sql("SELECT body, status FROM tickets ORDER BY body") == [("text 1", "failed"), ("text 2", "queued")]
+
+
 @pytest.mark.parametrize("name", ["reclassify", "requeue"])
 def test_every_option_has_a_help_text(name):
     helps = {option.name: option.help for option in get_command(app).commands[name].params if option.name != "ticket"}
