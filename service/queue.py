@@ -45,7 +45,9 @@ def celery_app(redis_url: str) -> Celery:
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],
-        broker_transport_options=dict(SOCKET),
+        # A bell is taken once and for all. With receipts, a worker whose receipt was lost with Redis would end itself:
+        # Celery puts what has none back when it closes the broken connection, and fails at that.
+        broker_transport_options={**SOCKET, "ack_emulation": False},
         broker_connection_timeout=2.0,
         broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
