@@ -5,7 +5,7 @@ SUPPORTED := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench chaos clean
 help:           ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/'
 
@@ -23,6 +23,9 @@ check: .venv/dev.stamp   ## lint and types alone
 
 bench: .venv/dev.stamp   ## how fast it is, as ratios: a table, and benchmarks/results.json (ROUNDS=5 SECONDS=10)
 	@$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),5) --seconds $(or $(SECONDS),10)
+
+chaos: .venv/dev.stamp   ## whether anything is lost or doubled while every process is killed and frozen (SECONDS=600 SEED=1)
+	@$(BIN)/python tests/chaos --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1)
 
 clean:          ## removes .venv, caches and the demo's data; never .triage
 	rm -rf .venv .triage-demo .triage-bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -191,8 +191,14 @@ class _Server(ThreadingHTTPServer):
 @contextmanager
 def ollama(folder: Path, **settings: Any) -> Iterator[Standin]:
     """A running stand-in on a free port of loopback; `folder` takes what is uploaded."""
-    standin = Standin(folder=folder, **settings)
-    server = _Server(("127.0.0.1", 0), Handler)
+    with serve(Standin(folder=folder, **settings)) as standin:
+        yield standin
+
+
+@contextmanager
+def serve(standin: Standin, port: int = 0) -> Iterator[Standin]:
+    """The same with a stand-in that is made already, and a port if it must be this one."""
+    server = _Server(("127.0.0.1", port), Handler)
     server.standin = standin  # type: ignore[attr-defined]
     standin.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

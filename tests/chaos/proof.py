@@ -1,0 +1,45 @@
+"""What must hold in the end, by SQL over rows and ledger: nothing lost, nothing doubled. Used by __main__.py."""
+
+from typing import Any
+
+import psycopg
+from ledger import Ledger
+
+LEDGER = "CREATE TEMP TABLE ledger (name text PRIMARY KEY, state text, id uuid, run int, poison bool)"
+# A row is a ticket's last run; an earlier one, on a text that was replaced, may have been decided or not.
+TRIAGES = "SELECT count(*) FROM triages x WHERE x.ticket_id = t.id AND x.run = t.run"
+ROWS = "tickets t JOIN ledger l ON l.name = t.requester"
+BROKEN = {
+    "accepted without a row": """SELECT count(*) FROM ledger l WHERE state = 'accepted'
+        AND NOT EXISTS (SELECT FROM tickets t WHERE t.requester = l.name AND t.id = l.id)""",
+    "rows that nobody sent": """SELECT count(*) FROM tickets t
+        WHERE NOT EXISTS (SELECT FROM ledger l WHERE l.name = t.requester)""",
+    "names with two rows": "SELECT count(*) - count(DISTINCT requester) FROM tickets",
+    "refused with a row": f"SELECT count(*) FROM {ROWS} WHERE l.state = 'refused'",
+    "not done": f"SELECT count(*) FROM {ROWS} WHERE NOT l.poison AND t.status <> 'done'",
+    "with an attempt that was not theirs": f"SELECT count(*) FROM {ROWS} WHERE NOT l.poison AND t.attempts <> 0",
+    "poison that did not fail": f"SELECT count(*) FROM {ROWS} WHERE l.poison AND t.status <> 'failed'",
+    "done without exactly one triage": f"SELECT count(*) FROM tickets t WHERE status = 'done' AND ({TRIAGES}) <> 1",
+    "failed with a triage": f"SELECT count(*) FROM tickets t WHERE status = 'failed' AND ({TRIAGES}) <> 0",
+    "runs with two triages": """SELECT count(*) FROM
+        (SELECT FROM triages GROUP BY ticket_id, field, run HAVING count(*) > 1) twice""",
+    "triages without their predictions": """SELECT count(*) FROM triages x WHERE (SELECT count(*) FROM predictions p
+        WHERE (p.ticket_id, p.run, p.field) = (x.ticket_id, x.run, x.field)) NOT BETWEEN 1 AND 2""",
+    "predictions without their triage": """SELECT count(*) FROM predictions p WHERE NOT EXISTS (SELECT FROM triages x
+        WHERE (p.ticket_id, p.run, p.field) = (x.ticket_id, x.run, x.field))""",
+    "in another run than were accepted": f"SELECT count(*) FROM {ROWS} WHERE l.state = 'accepted' AND t.run <> l.run",
+    "without a revision for each earlier run": """SELECT count(*) FROM tickets t
+        WHERE (SELECT count(*) FROM revisions r WHERE r.ticket_id = t.id) <> t.run - 1""",
+    "still under a lease": "SELECT count(*) FROM tickets WHERE lease_id IS NOT NULL OR lease_until IS NOT NULL",
+}
+
+
+def broken(connection: psycopg.Connection[Any], ledger: Ledger) -> dict[str, int]:
+    """What does not hold, and how often; empty when all is well."""
+    connection.execute(LEDGER)
+    with connection.cursor().copy("COPY ledger FROM STDIN") as copy:
+        for name, entry in ledger.entries.items():
+            copy.write_row((name, entry.state, entry.told, entry.run, entry.poison))
+    counted = {name: connection.execute(statement.encode()).fetchone() for name, statement in BROKEN.items()}
+    connection.execute("DROP TABLE ledger")
+    return {name: row[0] for name, row in counted.items() if row and row[0] != 0}
