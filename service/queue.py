@@ -51,6 +51,7 @@ def celery_app(redis_url: str) -> Celery:
         broker_connection_timeout=2.0,
         broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
+        broker_channel_error_retry=True,  # a Redis that refuses, after a failover or when full, is one that is away
     )
     return app
 
