@@ -67,6 +67,36 @@ def test_no_error_is_swallowed_and_imports_stand_on_top(path):
     assert not inside, "only the command line may import inside a function"
 
 
+WALL_CLOCK = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns"}
+# What Python's clock may be read for. Times in rows are Postgres's and compared there: two machines have two clocks.
+ITS_USES = {
+    "benchmarks/results.py": "when a benchmark was made",
+    "benchmarks/tutorial.py": "what the tutorial does",
+    "models/tables.py": "the order of new ids",
+    "service/api/experiments.py": "times of triage.yaml",
+    "service/cli/train.py": "when an llm was trained",
+    "service/experiments/kept.py": "times of triage.yaml",
+    "service/experiments/report.py": "when a report was made",
+    "service/helpdesks/generic.py": "the time that a webhook's signature covers",
+    "service/intake/ticket.py": "times of triage.yaml",
+    "service/pages/session.py": "the end that a cookie carries",
+    "workers/engines/openai_http.py": "the time in a Retry-After",
+}
+
+
+def reads_the_wall_clock(path: Path) -> bool:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    spelled = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module == "time"]
+    spelled |= {f"time.{alias.name}" for node in imports for alias in node.names}
+    return any(text == clock or text.endswith(f".{clock}") for text in spelled for clock in WALL_CLOCK)
+
+
+def test_pythons_clock_is_never_compared_with_a_stored_time():
+    readers = {str(path.relative_to(ROOT)) for path in SOURCES if reads_the_wall_clock(path)}
+    assert readers == set(ITS_USES), "use now() in SQL, or say here what the clock is read for"
+
+
 @pytest.mark.parametrize("name", ["triage.yaml", "taxonomy.yaml"])
 def test_the_demo_starts_from_the_committed_configuration(name):
     assert (ROOT / name).read_bytes() == (DEMO_LLMS / name).read_bytes()

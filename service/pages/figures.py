@@ -1,7 +1,7 @@
 """The numbers of the first page: is it on, what came in, what needs somebody, is it right. Called by `home`."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import RowMapping, select, text
@@ -16,6 +16,7 @@ WINDOWS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 SPANS = {"24h": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 MOST = 5
 
+SINCE = text("SELECT now() - CAST(:span AS interval)")
 STATUSES = text("""
     SELECT count(*) AS received, count(*) FILTER (WHERE status = 'done') AS done,
            count(*) FILTER (WHERE status = 'failed') AS failed,
@@ -53,8 +54,9 @@ JUDGED = text("""
 
 @dataclass(frozen=True)
 class Home:
-    """Everything the first page shows of one window."""
+    """Everything the first page shows of one window, which begins at `since` by Postgres's clock."""
 
+    since: datetime
     queue: dict[str, Any]
     workers: list[dict[str, Any]]
     statuses: RowMapping
@@ -70,6 +72,7 @@ def read(session: Session, window: str, field: str, limit: int) -> Home:
     given = {"span": SPANS[window], "field": field, "most": MOST}
     judged = session.execute(JUDGED, given).mappings().all()
     return Home(
+        since=session.execute(SINCE, given).scalar_one(),
         queue=backlog(session, limit),
         workers=list(session.scalars(select(Worker.llms).where(LIVE))),
         statuses=session.execute(STATUSES, given).mappings().one(),

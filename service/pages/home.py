@@ -1,6 +1,5 @@
 """The first page: four questions over a day, a week or a month, and a box that classifies a pasted ticket."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -32,9 +31,8 @@ def show_home(request: Request, caller: TicketReader, window: Window = "24h") ->
         field = FIELD if FIELD in vocabulary.fields_ else next(iter(vocabulary.fields_))
         found = figures.read(session, window, field, request.app.state.loaded.settings.queue_limit)
     on, sentence = state.sentence(found.queue, found.workers)
-    since = datetime.now(UTC) - figures.SPANS[window]
     values: dict[str, Any] = {"on": on, "sentence": sentence, "field": field, "titles": titles(vocabulary, field)}
-    values["since"] = since.isoformat(timespec="seconds").replace("+00:00", "Z")
+    values["since"] = found.since.isoformat(timespec="seconds").replace("+00:00", "Z")
     return page(request, "home.html", found=found, window=window, windows=figures.WINDOWS, **values)
 
 
