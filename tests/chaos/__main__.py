@@ -51,7 +51,7 @@ def main(seed: int, seconds: float) -> bool:
         finally:
             signals.stopping = True
             parts.stop()
-            if well or signals.hurry:
+            if well or isinstance(sys.exception(), KeyboardInterrupt):
                 shutil.rmtree(folder)
             else:
                 say(f"The logs are in {folder}.")
