@@ -4,12 +4,15 @@ import logging
 import sys
 
 import structlog
+from billiard.exceptions import RestartFreqExceeded
 from kombu.exceptions import OperationalError
 from redis import RedisError
 from structlog.typing import Processor
 
 from service.settings import Settings
 
+# What Celery raises while Redis is away or refuses.
+LOSSES = (OSError, RedisError, OperationalError, RestartFreqExceeded)
 SHARED: list[Processor] = [
     structlog.stdlib.add_log_level,
     structlog.stdlib.ExtraAdder(),
@@ -41,7 +44,7 @@ def configure(settings: Settings) -> None:
 def _without_traceback(record: logging.LogRecord) -> bool:
     """Celery and kombu say in a line that Redis went away; where in their code it was noticed helps nobody."""
     error = record.exc_info[1] if record.exc_info else None
-    if record.name.startswith(("celery", "kombu")) and isinstance(error, (OSError, RedisError, OperationalError)):
+    if record.name.startswith(("celery", "kombu")) and isinstance(error, LOSSES):
         record.exc_info = None
     return True
 

@@ -5,6 +5,7 @@ import logging
 import pytest
 import redis
 import structlog
+from billiard.exceptions import RestartFreqExceeded
 
 from service.logs import configure
 from service.settings import Settings
@@ -29,7 +30,9 @@ def logged(capsys):
     structlog.reset_defaults()
 
 
-@pytest.mark.parametrize("error", [redis.ConnectionError("closed"), ConnectionRefusedError("refused")])
+@pytest.mark.parametrize(
+    "error", [redis.ConnectionError("closed"), ConnectionRefusedError("refused"), RestartFreqExceeded("5 in 1s")]
+)
 def test_a_lost_redis_is_one_line(logged, error):
     said = logged("kombu.message", error)
     assert said.count("\n") == 1
