@@ -44,7 +44,7 @@ def up(only_up: Up) -> Iterator[Up]:
     yield only_up
     if only_up.alive():
         finish(only_up)
-        assert "Traceback" not in only_up.output()
+        assert "Traceback" not in only_up.output(), only_up.output()[-20000:]
 
 
 def finish(up: Up) -> None:

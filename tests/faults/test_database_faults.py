@@ -8,12 +8,14 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from processes import eventually
 from sqlalchemy import Engine, create_engine, text
 
 from models import db
 from models.db import conninfo, make_engine, transaction
 from models.errors import Unavailable
 from service.datadir import Urls
+from service.intake.door import WRITERS
 from workers.drain import Drain
 
 ONE = text("SELECT 1")
@@ -70,9 +72,16 @@ def test_what_is_committed_is_accepted_even_if_it_cannot_be_read_back(
     client: httpx.Client, servers: Urls, sql: Callable[..., list[Any]]
 ) -> None:
     """An error would make the helpdesk send the ticket again."""
-    assert client.post("/v1/tickets?wait=0.2", json={"body": "opens every connection"}).status_code == 202
     (name,) = sql("SELECT current_database()")[0]
+    doors = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'triage-door' AND datname = '{name}'"
     with psycopg.connect(conninfo(servers.database_url), autocommit=True) as admin, ThreadPoolExecutor() as pool:
+
+        def every_connection_open() -> bool:
+            posts = [pool.submit(client.post, "/v1/tickets?wait=0.2", json={"body": "opens one"}) for _ in range(8)]
+            assert {post.result().status_code for post in posts} == {202}
+            return sql(doors) == [(WRITERS,)]
+
+        eventually(every_connection_open)
         admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'triage'")
         answer = pool.submit(client.post, "/v1/tickets?wait=20", json={"body": "committed"})

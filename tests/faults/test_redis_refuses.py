@@ -29,7 +29,7 @@ def test_nobody_notices(up: Up, posters: Posters, fault: str) -> None:
         break_(redis)
         try:
             classified = up.one("SELECT count(*) FROM triages")
-            posters.until_answered(50)
+            posters.until_answered(100)
             eventually(lambda: up.one("SELECT count(*) FROM triages") > classified, why="nothing is classified")
         finally:
             mend(redis)
