@@ -1,0 +1,105 @@
+"""Batches overlap: the next is claimed before the last is written, but who lost a worker has one to itself."""
+
+import pytest
+
+from workers import drain as drains
+from workers.claim import claim
+from workers.pace import FIRST, MOST, Pace
+
+WORKING = "SELECT count(*) FROM tickets WHERE status = 'working'"
+
+
+@pytest.fixture
+def ten(client):
+    answer = client.post("/v1/tickets/batch", json={"tickets": [{"body": f"my card {i}"} for i in range(10)]})
+    return [item["id"] for item in answer.json()["items"]]
+
+
+@pytest.fixture
+def pairs(drain, monkeypatch):
+    """A drain whose batches have two tickets."""
+    monkeypatch.setattr(Pace, "size", 2)
+    return drain
+
+
+@pytest.fixture
+def at_each_write(monkeypatch):
+    """Runs something just before a batch's results are written."""
+
+    def watch(seen):
+        real = drains.record
+
+        def record(*given):
+            seen()
+            return real(*given)
+
+        monkeypatch.setattr(drains, "record", record)
+
+    return watch
+
+
+def test_the_next_batch_is_in_work_while_one_is_written(pairs, ten, sql, at_each_write):
+    working = []
+    at_each_write(lambda: working.append(sql(WORKING)[0][0]))
+    pairs.run()
+    assert working == [4, 4, 4, 4, 2]
+    assert sql("SELECT status, count(*) FROM tickets GROUP BY 1") == [("done", 10)]
+    assert sql("SELECT count(*), count(DISTINCT ticket_id) FROM triages") == [(10, 10)]
+
+
+def test_who_lost_a_worker_waits_until_it_can_be_alone(pairs, ten, sql, at_each_write):
+    together = []
+
+    def seen():
+        if not together:  # the first two batches are under way
+            sql("UPDATE tickets SET lost_leases = 1 WHERE id = %s", ten[-1])
+        together.append(sql("SELECT count(*), bool_or(lost_leases > 0) FROM tickets WHERE status = 'working'")[0])
+
+    at_each_write(seen)
+    pairs.run()
+    assert [count for count, suspect in together if suspect] == [1]
+    assert sum(count == 4 for count, _ in together) > 1
+    assert sql("SELECT status, sum(lost_leases) FROM tickets GROUP BY 1") == [("done", 0)]
+
+
+def test_a_busy_worker_gets_nothing_while_a_ticket_must_be_alone(database, ten, sql):
+    sql("UPDATE tickets SET lost_leases = 1 WHERE id = %s", ten[3])
+    assert claim(database, 5, busy=True).tickets == []
+    alone = claim(database, 5)
+    assert ([str(ticket.id) for ticket in alone.tickets], alone.suspect) == ([ten[3]], True)
+    assert len(claim(database, 5, busy=True).tickets) == 5
+
+
+def test_a_stopped_worker_gives_back_what_it_claimed_ahead(pairs, ten, sql, at_each_write):
+    at_each_write(pairs.stop)
+    pairs.run()
+    rows = dict(sql("SELECT status, count(*) FROM tickets GROUP BY 1"))
+    assert rows.get("working", 0) == 0
+    assert rows["done"] in (2, 3, 4)
+    assert sql("SELECT sum(attempts), sum(lost_leases), count(lease_id) FROM tickets") == [(0, 0, 0)]
+
+
+def test_a_batch_is_half_a_second_of_work_as_it_was_lately():
+    now = [0.0]
+    pace = Pace(4, lambda: now[0])
+    assert pace.size == 4 * FIRST
+    now[0] = 1.0
+    pace.settled(100)
+    assert pace.size == 50
+    now[0] = 2.0
+    pace.settled(300)
+    assert pace.size == 100
+    now[0] = 60.0
+    pace.start()  # a pause is no work
+    now[0] = 61.0
+    pace.settled(200)
+    assert pace.size == 100
+
+
+@pytest.mark.parametrize(("tickets", "size"), [(1, 4), (1_000_000, MOST)])
+def test_a_batch_fills_the_slots_and_is_never_huge(tickets, size):
+    now = [0.0]
+    pace = Pace(4, lambda: now[0])
+    now[0] = 1.0
+    pace.settled(tickets)
+    assert pace.size == size
