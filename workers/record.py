@@ -30,10 +30,11 @@ FENCE = text("""
 TRANSACTION = text("SELECT pg_current_xact_id()::text")
 OUTCOME = text("SELECT pg_xact_status(CAST(:transaction AS xid8)) = 'committed'")
 SUPERSEDE = text("UPDATE triages SET newest = false WHERE ticket_id = ANY(:ids) AND newest")
+# Half of the pause is drawn, so that tickets which were refused together do not come back together.
 REJECT = text("""
     UPDATE tickets SET lease_id = NULL, lease_until = NULL, attempts = attempts + 1, last_error = :error,
         status = CASE WHEN attempts + 1 >= :most THEN 'failed' ELSE 'queued' END,
-        due_at = now() + make_interval(secs => least(600, power(2, attempts)))
+        due_at = now() + make_interval(secs => least(600, power(2, attempts)) * (1 + random()) / 2)
     WHERE id = :id AND lease_id = :lease
     RETURNING id""")
 
