@@ -4,15 +4,19 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from psycopg.errors import QueryCanceled
 from sqlalchemy import RowMapping, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from models import metrics
+from models.errors import Unavailable
 from models.metrics import Proportion
 from service.experiments import queries, stats
 
 CONFUSIONS_SHOWN = 20
 TIMES = ("slot_ms", "load_ms", "prefill_ms", "decode_ms", "call_ms")
+TOO_LONG = "The report took longer than is allowed; ask for fewer days with since and until, or when less is going on."
 SHADOWED = "tickets whose shadow coin said yes"
 
 
@@ -24,7 +28,13 @@ class Figures:
         self.given = given
 
     def rows(self, query: str) -> Sequence[RowMapping]:
-        return self.session.execute(text(query), self.given).mappings().all()
+        """Raises Unavailable where Postgres has stopped the query at its statement_timeout."""
+        try:
+            return self.session.execute(text(query), self.given).mappings().all()
+        except OperationalError as error:
+            if isinstance(error.orig, QueryCanceled):
+                raise Unavailable(TOO_LONG) from error
+            raise
 
     def tickets(self) -> dict[str, int]:
         counts = {row["status"]: row["n"] for row in self.rows(queries.TICKETS)}
