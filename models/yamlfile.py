@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from models.errors import ConfigError
 
 Shape = TypeVar("Shape", bound=BaseModel)
+BOUNDS = {"too_short": ("at least", "min_length"), "too_long": ("at most", "max_length")}
 
 
 class _Strict(yaml.SafeLoader):
@@ -44,4 +45,7 @@ def _what(error: Any) -> str:
 
 
 def _plain(error: Any) -> str:
+    if error["type"] in BOUNDS:
+        words, bound = BOUNDS[error["type"]]
+        return f"it must have {words} {error['ctx'][bound]} items, and has {error['ctx']['actual_length']}"
     return "unknown key" if error["type"] == "extra_forbidden" else str(error["msg"]).removeprefix("Value error, ")

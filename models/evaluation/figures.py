@@ -19,6 +19,8 @@ CONFIDENCE = (
         "top3",
         "top3_ci",
         "mean_confidence",
+        "confidence_gap",
+        "confidence_gap_se",
         "ece",
         "ece_null_mean",
         "ece_null_p95",
@@ -71,8 +73,11 @@ def _share(name: str, hits: np.ndarray) -> dict[str, Any]:
 def _calibration(inside: Answered, seed: int) -> dict[str, Any]:
     found = metrics.ece(inside.confidence.tolist(), inside.right.tolist(), seed=seed)
     assert found is not None  # noqa: S101 (there is at least one row)
+    gaps = inside.confidence - inside.right
     return {
         "mean_confidence": float(inside.confidence.mean()),
+        "confidence_gap": float(gaps.mean()),
+        "confidence_gap_se": float(gaps.std() / len(gaps) ** 0.5),
         "ece": found.value,
         "ece_null_mean": found.null_mean,
         "ece_null_p95": found.null_p95,

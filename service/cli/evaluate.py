@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
@@ -14,15 +14,17 @@ from models.errors import ConfigError
 from models.llm.card import sha256
 from models.whole import whole
 from service import settings
-from service.cli import evaluated, labelled, llm_names
+from service.cli import evaluated, labelled, llm_names, noted
 from service.cli import train as train_linear
-from service.cli.common import counted
 from service.config import Arm
 from service.logs import configure
 from service.settings import Loaded
 
+if TYPE_CHECKING:
+    from service.cli.measuring import Fits
+    from workers.llms import Llms
+
 POLICY = "policy"
-NAMES_SHOWN = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -44,6 +46,9 @@ def evaluate(
     permute_codes: Annotated[
         int | None, typer.Option(help="Ask untrained llms in so many orders of the labels too", min=2, max=20)
     ] = None,
+    seeds: Annotated[
+        int, typer.Option(help="Train linear so often, each time with other folds, and show the spread", min=1, max=20)
+    ] = 1,
     json: Annotated[Path | None, typer.Option(help="Write every figure to this file")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with diagrams to this file")] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn", min=0)] = 0,
@@ -55,13 +60,17 @@ def evaluate(
     targets = _targets(target)
     if policy and train and llm_names.TRAINED in (llm or []):
         _refuse_two_of_a_name()
+    if seeds > 1 and not (train and llm_names.TRAINED in (llm or [])):
+        raise ConfigError("--seeds trains linear several times: say --llm linear and --train too.")
     with tempfile.TemporaryDirectory(prefix="triage-linear-") as place:
-        learn = partial(_learned, Path(place) / "linear", vocabulary, train) if train else None
+        more = {one: Path(place) / f"linear-{one}" for one in range(1, seeds)}
+        learn = partial(_learned, Path(place) / "linear", vocabulary, train, more) if train else None
         loaded = llm_names.load(settings.settings(), llm or [], learn)
         configure(loaded.settings.model_copy(update={"log_level": "error"}))
         inputs["taxonomy"] = vocabulary or loaded.taxonomy_path
         arms = _arms(loaded, llm or [], policy=policy)
-        found = _found(loaded, inputs, arms, targets, seed, permute_codes or 1)
+        again = [llm_names.load(settings.settings(), [llm_names.TRAINED], partial(Path, one)) for one in more.values()]
+        found = _found(loaded, inputs, arms, targets, seed, permute_codes or 1, again)
     evaluated.show(found)
     _write(found, json, html)
 
@@ -74,9 +83,9 @@ def _refuse_two_of_a_name() -> None:
         )
 
 
-def _learned(place: Path, vocabulary: Path | None, train: Path) -> Path:
+def _learned(place: Path, vocabulary: Path | None, train: Path, again: dict[int, Path]) -> Path:
     """`--llm linear --train F`: the folder of an llm that learned from F just now."""
-    train_linear.learn(vocabulary or settings.load().taxonomy_path, train, place)
+    train_linear.learn(vocabulary or settings.load().taxonomy_path, train, place, again)
     return place
 
 
@@ -94,7 +103,13 @@ def _asked(arms: dict[str, Arm]) -> list[str]:
 
 
 def _found(
-    loaded: Loaded, inputs: dict[str, Path], arms: dict[str, Arm], targets: Sequence[float], seed: int, orders: int
+    loaded: Loaded,
+    inputs: dict[str, Path],
+    arms: dict[str, Arm],
+    targets: Sequence[float],
+    seed: int,
+    orders: int,
+    again: Sequence[Loaded],
 ) -> dict[str, Any]:
     """Everything that is shown and written."""
     vocabulary = taxonomy.load(inputs["taxonomy"])
@@ -102,19 +117,24 @@ def _found(
     more = labelled.read(inputs["calibrate"], vocabulary)[0] if "calibrate" in inputs else []
     known = {name: labelled.texts(path) for name, path in inputs.items() if name in ("train", "calibrate")}
     overlaps = {name: labelled.overlap(rows, texts) for name, texts in known.items()}
-    from service.cli import measuring, permuting  # engines, numpy and scipy take seconds to load
+    from service.cli import measuring, permuting, seeding  # engines, numpy and scipy take seconds to load
     from service.cli.asking import opened
 
     over = measuring.Measured(measuring.part(vocabulary, rows), rows, targets, seed)
+
+    def refit(llms: "Llms", names: list[str]) -> "Fits":
+        return measuring.refit(llms, names, over.taxonomy, more, sha256(inputs["calibrate"])) if more else {}
+
     with opened(loaded, _asked(arms), vocabulary) as llms:
         untrained = measuring.untrained(llms, arms, over.taxonomy)
         arms = {name: arm for name, arm in arms.items() if name not in untrained}
         asked = _asked(arms)
         alone = [name for name in arms if name != POLICY] if orders > 1 else []
-        fits = measuring.refit(llms, asked, over.taxonomy, more, sha256(inputs["calibrate"])) if more else {}
+        fits = refit(llms, asked)
         results = [one for name, arm in arms.items() for one in measuring.measure(llms, name, arm, over, fits)]
         unused = sorted(llms.calibrations.problems) + measuring.uncalibrated(llms, asked, over.taxonomy)
         permuted = permuting.permute(llms, alone, vocabulary, over, orders)
+    seeds = seeding.spread(results, again, vocabulary, over, refit)
     return {
         "results": results,
         "files": {n: {"name": p.name, "sha256": sha256(p)} for n, p in inputs.items()},
@@ -122,60 +142,20 @@ def _found(
         "overlap": {name: {"n": len(names), "rows": names} for name, names in overlaps.items()},
         "seed": seed,
         "permuted": permuted,
+        "seeds": seeds,
         "notes": [
             *(
-                *_left_out(untrained),
-                *_beside(beside),
-                *_overlapping(overlaps),
-                *_unanswered(results),
-                *_refused(results),
+                *noted.left_out(untrained),
+                *noted.beside(beside),
+                *noted.overlapping(overlaps),
+                *noted.unanswered(results),
+                *noted.refused(results),
                 *unused,
             ),
             *permuting.told(permuted, alone),
+            *seeding.told(seeds),
         ],
     }
-
-
-def _left_out(untrained: dict[str, str]) -> list[str]:
-    whys = dict.fromkeys(untrained.values())
-    return [f"Left out: {', '.join(name for name in untrained if untrained[name] == why)}. {why}" for why in whys]
-
-
-def _beside(fields: set[str]) -> list[str]:
-    return [f"The taxonomy has no field {name}: its labels are not used." for name in sorted(fields)]
-
-
-def _overlapping(overlaps: dict[str, list[str]]) -> list[str]:
-    return [
-        f"--{name} holds {counted(len(names), 'test ticket')} too, so the figures flatter: "
-        f"{', '.join(names[:NAMES_SHOWN])}{', ...' if len(names) > NAMES_SHOWN else ''}."
-        for name, names in overlaps.items()
-        if names
-    ]
-
-
-def _unanswered(results: list[dict[str, Any]]) -> list[str]:
-    return [
-        f"{one['llm']}, field {one['field']}: {counted(n, 'ticket')} without an answer, counted nowhere ({why})."
-        for one in results
-        for why, n in one["unanswered"].items()
-        if n
-    ]
-
-
-def _refused(results: list[dict[str, Any]]) -> list[str]:
-    """Temperatures that unseen rows did not confirm."""
-    found = {
-        (llm, one["field"]): fit
-        for one in results
-        for llm, fit in one["calibration"]["refit"].items()
-        if not fit["accepted"]
-    }
-    return [
-        f"{llm}, field {field}: the temperature {fit['temperature']:.3g} did not lower the NLL of unseen rows "
-        "and is not used."
-        for (llm, field), fit in found.items()
-    ]
 
 
 def _targets(given: Sequence[float] | None) -> Sequence[float]:

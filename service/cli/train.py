@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,8 +46,8 @@ def linear(
     _how_to_use(out)
 
 
-def learn(taxonomy_file: Path, data: Path, out: Path) -> "Trained":
-    """The same for init, and for evaluate, whose folder does not stay."""
+def learn(taxonomy_file: Path, data: Path, out: Path, again: Mapping[int, Path] = MappingProxyType({})) -> "Trained":
+    """The same for init, and for evaluate, whose folders do not stay. `again` is seed -> folder: with other folds."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} exists already: choose another name.")
     vocabulary = taxonomy.load(taxonomy_file)
@@ -64,6 +65,8 @@ def learn(taxonomy_file: Path, data: Path, out: Path) -> "Trained":
         "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write(trained, out, origin)
+    for seed, folder in again.items():
+        write(_trained(examples, vocabulary, seed), folder, origin)
     for name, report in trained.reports.items():
         _print(name, report)
     return trained
@@ -90,13 +93,13 @@ def _examples(data: Path, vocabulary: Taxonomy) -> "list[Example]":
     return found
 
 
-def _trained(examples: "list[Example]", vocabulary: Taxonomy) -> "Trained":
+def _trained(examples: "list[Example]", vocabulary: Taxonomy, seed: int = 0) -> "Trained":
     from models.llm.linear import training  # scikit-learn takes a second to load
 
     fields = {name: [label.id for label in field.labels] for name, field in vocabulary.fields_.items()}
     with Progress(console=notes) as bars:
         bar = bars.add_task(f"Training on {len(examples):,} tickets", total=training.FITS * len(fields))
-        return training.train(examples, fields, labelled.OUTSIDE, lambda done: bars.advance(bar, done))
+        return training.train(examples, fields, labelled.OUTSIDE, lambda done: bars.advance(bar, done), seed)
 
 
 def _known(row: Labelled, vocabulary: Taxonomy) -> Mapping[str, str]:

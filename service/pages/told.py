@@ -70,6 +70,7 @@ FIGURES: dict[str, Callable[[Result], str]] = {
     "macro-F1": _bounded("macro_f1"),
     "among the first three": _bounded("top3"),
     "mean confidence": lambda one: f"{one['mean_confidence']:.3f}",
+    "confidence minus accuracy": lambda one: f"{one['confidence_gap']:+.4f} (2 SE {2 * one['confidence_gap_se']:.4f})",
     "ECE": lambda one: f"{one['ece']:.4f}",
     "ECE by chance alone": _chance,
     "ECE minus chance": lambda one: f"{one['ece_debiased']:+.4f}",

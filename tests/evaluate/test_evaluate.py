@@ -14,7 +14,8 @@ from service.cli import asking
 from service.settings import DEMO_LLMS
 
 PROMISED = {
-    "llm", "field", "n", "accuracy", "accuracy_ci", "macro_f1", "macro_f1_ci", "top3", "mean_confidence", "ece",
+    "llm", "field", "n", "accuracy", "accuracy_ci", "macro_f1", "macro_f1_ci", "top3", "mean_confidence",
+    "confidence_gap", "confidence_gap_se", "ece",
     "ece_null_mean", "ece_null_p95", "ece_debiased", "brier", "nll", "aurc", "coverage_at", "oos_auroc", "n_oos",
     "ms_p50", "ms_p95", "tickets_per_s", "calibration",
 }  # fmt: skip
@@ -117,6 +118,25 @@ def test_a_linear_llm_learns_first(triage, folder):
     assert (one["llm"], one["n"], one["pins"][0]["engine"]) == ("linear", 60, "linear")
     assert one["accuracy"] > 0.75
     assert (one["calibration"]["state"], one["calibration"]["n"]) == ("calibrated", 160)
+
+
+def test_linear_is_trained_several_times_with_other_folds(triage, folder):
+    (folder / "taxonomy.yaml").write_text(TAXONOMY)
+    for name, seed in (("train.jsonl", 0), ("test.jsonl", 1)):
+        write(folder / name, tickets(n=240, seed=seed))
+    found, ran = evaluated(triage, folder, "--llm", "linear", "--train", "train.jsonl", "--seeds", "3")
+    (one,), (field,) = found["results"], found["seeds"].values()
+    assert field["n"] == 3
+    for figure in ("accuracy", "macro_f1", "ece", "nll"):
+        values = field[figure]["values"]
+        assert (values[0], len(values)) == (one[figure], 3)
+        assert field[figure] | {"values": []} == {
+            "values": [], "low": min(values), "high": max(values), "mean": pytest.approx(sum(values) / 3),
+        }  # fmt: skip
+    assert len(set(field["nll"]["values"])) > 1, "other folds make another temperature"
+    mean, low, high = (f"{field['nll'][name]:.4f}" for name in ("mean", "low", "high"))
+    assert "linear, field category, trained 3 times with other folds: accuracy " in ran.err
+    assert f", NLL {mean} ({low} to {high})." in ran.err
 
 
 def test_with_train_linear_learns_whatever_triage_yaml_calls_linear(triage, folder):
@@ -241,6 +261,7 @@ def test_a_test_file_that_will_not_do_is_refused_in_a_sentence(triage, folder, l
         (["--llm", "linear", "--train", "-"], "give a file, not standard input"),
         (["--llm", "primary", "--calibrate", "-"], "give a file, not standard input"),
         (["--llm", "primary", "--target", "1.5"], "--target is a share"),
+        (["--llm", "linear", "--seeds", "3"], "--seeds trains linear several times: say --llm linear and --train too."),
         (["--llm", "primary", "--html", "nowhere/o.html"], "There is no folder nowhere"),
         (["--llm", "primary", "--html", "test.jsonl"], "one of the files that are read"),
         (["--llm", "primary", "--calibrate", "test.jsonl"], "at least 100 labelled tickets, and these are 60"),

@@ -50,6 +50,9 @@ def test_by_hand():
     # F1: a 2/(2+2) = .5, b 0, c 1, other 0
     assert found["macro_f1"] == pytest.approx(1.5 / 4)
     assert found["mean_confidence"] == pytest.approx(0.55)
+    # confidence - right: -.3, .5, -.4, .4
+    assert found["confidence_gap"] == pytest.approx(0.05)
+    assert found["confidence_gap_se"] == pytest.approx(((0.35**2 + 0.45**2 + 0.45**2 + 0.35**2) / 4) ** 0.5 / 2)
     assert found["brier"] == pytest.approx((0.09 + 0.25 + 0.16 + 0.16) / 4)
     assert found["nll"] == pytest.approx(-np.log(0.7 * 0.4 * 0.6 * 0.1) / 4)
     # the surest first: right, right, wrong, wrong

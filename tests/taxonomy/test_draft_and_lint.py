@@ -185,13 +185,13 @@ def test_these_sizes_are_a_vocabulary(n):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("fields: {category: {labels: [{id: a}]}}", "at least 2 items"),
+        ("fields: {category: {labels: [{id: a}]}}", "fields.category.labels: it must have at least 2 items, and has 1."),
         (
             "fields: {category: {labels: [" + ", ".join(f"{{id: l{n}}}" for n in range(5000)) + "]}}",
-            "at most 1000 items",
+            "fields.category.labels: it must have at most 1000 items, and has 5000.",
         ),
         ("fields: {category: {labels: [{id: a}, {id: b, colour: red}]}}", "colour: unknown key"),
-        ("fields: {category: {labels: [{id: a}, {id: a}]}}", "given twice: a"),
+        ("fields: {category: {labels: [{id: a}, {id: a}]}}", "fields.category: label ids given twice: a."),
     ],
 )
 def test_a_broken_vocabulary_has_a_sentence(tmp_path, text, sentence):

@@ -44,12 +44,13 @@ class Choice:
     tried: dict[float, float]
 
 
-def choose(counts: Sequence[csr_matrix], right: np.ndarray, groups: np.ndarray, tick: Tick) -> Choice:
+def choose(counts: Sequence[csr_matrix], right: np.ndarray, groups: np.ndarray, tick: Tick, seed: int = 0) -> Choice:
     """Tries the strengths from weak to strong until one is worse than the one before. A group stays in one fold.
 
-    `tick` is told how many of the FOLDS x STRENGTHS fits are done; those that need not be made count as done.
+    `tick` is told how many of the FOLDS x STRENGTHS fits are done; those that need not be made count as done. Only the
+    folds are drawn, by `seed`.
     """
-    folds = split(right, groups)
+    folds = split(right, groups, seed)
     paths = [_Path(counts, right, folds != fold) for fold in np.unique(folds)]
     tried: dict[float, float] = {}
     best: Choice | None = None
@@ -74,10 +75,10 @@ def _at_once(weights: int) -> int:
     return max(1, min(FOLDS, len(os.sched_getaffinity(0)), _MEMORY // (_PER_WEIGHT * weights)))
 
 
-def split(right: np.ndarray, groups: np.ndarray) -> np.ndarray:
+def split(right: np.ndarray, groups: np.ndarray, seed: int = 0) -> np.ndarray:
     """The fold of each row: every label spread evenly, every group whole."""
     folds = np.zeros(len(right), dtype=int)
-    splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     for fold, (_, inside) in enumerate(splitter.split(right, right, groups)):
         folds[inside] = fold
     return folds

@@ -69,9 +69,15 @@ class Trained:
 
 
 def train(
-    examples: Sequence[Example], fields: Mapping[str, Sequence[str]], outside: frozenset[str], tick: Tick
+    examples: Sequence[Example],
+    fields: Mapping[str, Sequence[str]],
+    outside: frozenset[str],
+    tick: Tick,
+    seed: int = 0,
 ) -> Trained:
     """Trains every field on the examples that have its label; `outside` are labels that mean "none of these".
+
+    Another `seed` draws other folds, and so perhaps another strength and temperature; nothing else is drawn.
 
     Raises InvalidRequest when a field has one label only, or a label too few rows.
     """
@@ -85,7 +91,9 @@ def train(
         # What the search has reached when it stops is judged by rows it did not see.
         warnings.simplefilter("ignore", ConvergenceWarning)
         for name, labels in fields.items():
-            heads[name], reports[name] = _field(examples, name, tuple(labels), outside, (terms, idf, counts), tick)
+            heads[name], reports[name] = _field(
+                examples, name, tuple(labels), outside, (terms, idf, counts), tick, seed
+            )
     return Trained(LinearModel(terms, idf, heads), reports)
 
 
@@ -107,6 +115,7 @@ def _field(
     outside: frozenset[str],
     features: tuple[Vocabulary, Weighting, Sequence[csr_matrix]],
     tick: Tick,
+    seed: int,
 ) -> tuple[Head, Report]:
     _, idf, counts = features
     kept = np.array([at for at, example in enumerate(examples) if name in example.labels])
@@ -117,7 +126,7 @@ def _field(
         raise InvalidRequest(
             f"The tickets of field {name} are nearly all the same text: there is nothing to learn from."
         )
-    choice = regression.choose(own, right, alike, tick)
+    choice = regression.choose(own, right, alike, tick, seed)
     judged = _judged(choice, own, right, [examples[at].created_at for at in kept])
     tick(1)
     weights = regression.fit(idf.rows(own), right, choice.strength)
