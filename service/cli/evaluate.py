@@ -64,7 +64,7 @@ def evaluate(
         raise ConfigError("--seeds trains linear several times: say --llm linear and --train too.")
     with tempfile.TemporaryDirectory(prefix="triage-linear-") as place:
         more = {one: Path(place) / f"linear-{one}" for one in range(1, seeds)}
-        learn = partial(_learned, Path(place) / "linear", vocabulary, train, more) if train else None
+        learn = partial(_learned, Path(place) / "linear", vocabulary, train, test, more) if train else None
         loaded = llm_names.load(settings.settings(), llm or [], learn)
         configure(loaded.settings.model_copy(update={"log_level": "error"}))
         inputs["taxonomy"] = vocabulary or loaded.taxonomy_path
@@ -83,9 +83,11 @@ def _refuse_two_of_a_name() -> None:
         )
 
 
-def _learned(place: Path, vocabulary: Path | None, train: Path, again: dict[int, Path]) -> Path:
+def _learned(place: Path, vocabulary: Path | None, train: Path, test: Path, again: dict[int, Path]) -> Path:
     """`--llm linear --train F`: the folder of an llm that learned from F just now."""
-    train_linear.learn(vocabulary or settings.load().taxonomy_path, train, place, again)
+    labels = vocabulary or settings.load().taxonomy_path
+    labelled.read(test, taxonomy.load(labels))  # a broken one is told before the minutes of training
+    train_linear.learn(labels, train, place, again)
     return place
 
 

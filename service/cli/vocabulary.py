@@ -16,6 +16,7 @@ from models.taxonomy import Taxonomy
 from service import settings
 from service.cli import linted, ticketfile
 from service.cli.common import DataDir, Json, print_json, say, screen, store
+from service.settings import Loaded
 
 if TYPE_CHECKING:
     from models.taxonomy_lint import Finding
@@ -74,17 +75,23 @@ def lint(
     """What is weak and what to do about it; exit 1 when an llm cannot answer the taxonomy that triage.yaml names."""
     from models.taxonomy_lint import lint as findings  # scikit-learn takes a second to load
 
-    loaded = settings.load()
-    # No llm of triage.yaml has to know the labels of a draft.
-    served = file is None or file.resolve() == loaded.taxonomy_path.resolve()
-    vocabulary = taxonomy.load(file or loaded.taxonomy_path)
-    found = findings(vocabulary, linted.asked(loaded, vocabulary) if served else [], vram_gib)
+    served = _served(file)
+    vocabulary = taxonomy.load(file or settings.load().taxonomy_path)
+    found = findings(vocabulary, linted.asked(served, vocabulary) if served else [], vram_gib)
     if json:
         print_json([{name: getattr(one, name) for name in ("level", "place", "what", "do")} for one in found])
     else:
         _print(found)
     if any(one.level == "error" for one in found):
         raise typer.Exit(1)
+
+
+def _served(file: Path | None) -> Loaded | None:
+    """triage.yaml, where the file is its taxonomy: no llm has to know the labels of a draft, and none need be there."""
+    if file is not None and not settings.settings().config.is_file():
+        return None
+    loaded = settings.load()
+    return loaded if file is None or file.resolve() == loaded.taxonomy_path.resolve() else None
 
 
 def _print(found: "list[Finding]") -> None:

@@ -34,6 +34,9 @@ def test_a_draft_is_a_vocabulary_that_loads(triage, tmp_path):
         "urgency": ["high", "low"],
     }
     assert fields["category"]["labels"][1]["examples"] == ["my password is gone"]
+    lint = triage("taxonomy", "lint", tmp_path / "t.yaml")
+    assert lint.code == 0, "no triage.yaml has to be there"
+    assert "no description: Hardware, Access" in lint.out
     again = triage("taxonomy", "init", "--data", tmp_path / "t.jsonl", "--out", tmp_path / "t.yaml")
     assert again.code == 1
     assert "exists already" in again.err

@@ -9,6 +9,7 @@ import pytest
 from shipped import SHIPPED, noisy, write
 from synthetic import TAXONOMY, tickets
 
+import service.cli.train
 import service.pages.evaluation
 from service.cli import asking
 from service.settings import DEMO_LLMS
@@ -137,6 +138,14 @@ def test_linear_is_trained_several_times_with_other_folds(triage, folder):
     mean, low, high = (f"{field['nll'][name]:.4f}" for name in ("mean", "low", "high"))
     assert "linear, field category, trained 3 times with other folds: accuracy " in ran.err
     assert f", NLL {mean} ({low} to {high})." in ran.err
+
+
+def test_a_broken_test_file_is_told_before_the_training(triage, folder, monkeypatch):
+    monkeypatch.setattr(service.cli.train, "learn", lambda *_: pytest.fail("it was trained"))
+    write(folder / "train.jsonl", tickets(n=5))
+    (folder / "test.jsonl").write_text("{")
+    ran = triage("evaluate", "--test", "test.jsonl", "--llm", "linear", "--train", "train.jsonl")
+    assert (ran.code, ran.err) == (1, "triage: test.jsonl, line 1: not valid JSON.\n")
 
 
 def test_with_train_linear_learns_whatever_triage_yaml_calls_linear(triage, folder):
