@@ -258,6 +258,7 @@ class Triage(Base):
             Index(f"ix_triages_{column}", "field", column, "received_at", "ticket_id", postgresql_where=text("newest"))
             for column in ("label", "action", "confidence")
         ),
+        Index("ix_triages_llms", "llms", postgresql_using="gin", postgresql_where=text("newest")),
     )
 
 

@@ -25,7 +25,8 @@ TRIAGES = """
     INSERT INTO triages (ticket_id, run, field, taxonomy_version, label, confidence, calibrated, decided_by, llms,
                          action, reason, alternatives, wait_ms, time_to_label_ms, received_at)
     SELECT id, 1, 'category', 1, CASE WHEN external_id::int % 1500 = 0 THEN 'refunds' ELSE 'top_up' END,
-           (external_id::int % 997) / 997.0, true, 'cascade', '{primary}',
+           (external_id::int % 997) / 997.0, true, 'cascade',
+           CASE WHEN external_id::int % 1000 = 0 THEN '{rare}' ELSE '{primary}' END::text[],
            CASE WHEN external_id::int % 700 = 0 THEN 'automate' ELSE 'suggest' END, 'x', '[]', 0, 0, received_at
     FROM tickets"""
 
@@ -37,12 +38,15 @@ SINGLE = [
     {"label": "refunds"},
     {"field": "category"},
     {"llm": "primary"},
+    {"llm": "rare"},
+    {"llm": "nobody"},
     {"source": "crm"},
     {"source": "rare"},
     {"external_id": "77777"},
     {"min_confidence": 0.999},
     {"min_confidence": 0.1},
     {"max_confidence": 0.001},
+    {"max_confidence": 0.0},
     {"action": "automate"},
     {"action": "suggest"},
     {"since": DAY},
