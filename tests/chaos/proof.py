@@ -8,6 +8,7 @@ from ledger import Ledger
 LEDGER = "CREATE TEMP TABLE ledger (name text PRIMARY KEY, state text, id uuid, run int, poison bool)"
 # A row is a ticket's last run; an earlier one, on a text that was replaced, may have been decided or not.
 TRIAGES = "SELECT count(*) FROM triages x WHERE x.ticket_id = t.id AND x.run = t.run"
+FIELDS = "SELECT count(*) FROM taxonomy_versions, jsonb_object_keys(document -> 'fields')"
 ROWS = "tickets t JOIN ledger l ON l.name = t.requester"
 BROKEN = {
     "accepted without a row": """SELECT count(*) FROM ledger l WHERE state = 'accepted'
@@ -19,7 +20,8 @@ BROKEN = {
     "not done": f"SELECT count(*) FROM {ROWS} WHERE NOT l.poison AND t.status <> 'done'",
     "with an attempt that was not theirs": f"SELECT count(*) FROM {ROWS} WHERE NOT l.poison AND t.attempts <> 0",
     "poison that did not fail": f"SELECT count(*) FROM {ROWS} WHERE l.poison AND t.status <> 'failed'",
-    "done without exactly one triage": f"SELECT count(*) FROM tickets t WHERE status = 'done' AND ({TRIAGES}) <> 1",
+    "done without a triage of each field": f"""SELECT count(*) FROM tickets t
+        WHERE status = 'done' AND ({TRIAGES}) <> ({FIELDS})""",
     "failed with a triage": f"SELECT count(*) FROM tickets t WHERE status = 'failed' AND ({TRIAGES}) <> 0",
     "runs with two triages": """SELECT count(*) FROM
         (SELECT FROM triages GROUP BY ticket_id, field, run HAVING count(*) > 1) twice""",

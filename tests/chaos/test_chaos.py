@@ -76,13 +76,13 @@ DAMAGE = {
     "UPDATE tickets SET status = 'working', lease_id = gen_random_uuid() WHERE {}": {"not done", "still under a lease"},
     "UPDATE tickets SET status = 'failed' WHERE {}": {"not done", "failed with a triage"},
     "DELETE FROM triages x USING tickets t WHERE t.id = x.ticket_id AND {}": {
-        "done without exactly one triage",
+        "done without a triage of each field",
         "predictions without their triage",
     },
     "DELETE FROM predictions x USING tickets t WHERE t.id = x.ticket_id AND {}": {"triages without their predictions"},
     "UPDATE tickets SET run = 2 WHERE {}": {
         "in another run than were accepted",
-        "done without exactly one triage",
+        "done without a triage of each field",
         "without a revision for each earlier run",
     },
 }
@@ -102,7 +102,7 @@ def test_a_second_triage_of_a_run_is_seen(database_url: str, ledger: Ledger, sql
     names = "ticket_id, run, field, taxonomy_version, label, calibrated, decided_by, llms, action, reason, alternatives"
     names += ", wait_ms, time_to_label_ms, received_at"
     sql(f"INSERT INTO triages ({names}, newest) SELECT {names}, false FROM triages ORDER BY id LIMIT 1")
-    assert found(database_url, ledger) == {"done without exactly one triage": 1, "runs with two triages": 1}
+    assert found(database_url, ledger) == {"done without a triage of each field": 1, "runs with two triages": 1}
 
 
 def test_one_ticket_under_two_ids_is_noted() -> None:

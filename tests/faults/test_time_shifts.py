@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from models.errors import EngineDown, TicketRejected
+from models.llm.text import Prepared
 from workers.claim import claim
 from workers.drain import Drain
 from workers.llm import Llm
@@ -24,8 +25,8 @@ def queued(client: httpx.Client, drain: Drain, database: Engine, monkeypatch: py
     errors = {"away": EngineDown("away"), "refused": TicketRejected("too long")}
     real = Llm.ask
 
-    def ask(llm: Llm, text: str, field: str, labels: Any) -> Any:
-        if (error := errors.get(text)) is not None:
+    def ask(llm: Llm, text: Prepared, field: str, labels: Any) -> Any:
+        if (error := errors.get(text.text)) is not None:
             raise error
         return real(llm, text, field, labels)
 
