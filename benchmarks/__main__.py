@@ -45,7 +45,6 @@ def main(
     found = _measure(rounds, seconds, wanted)
     screen.print(results.table(found))
     screen.print(results.absolute(found))
-    screen.print(f"Not measured yet: {', '.join(results.UNMEASURED)}.", style="dim")
     _write(found, out or (None if only else RESULTS))
 
 

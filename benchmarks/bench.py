@@ -4,10 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from benchmarks.asking import one_token, second_field
+from benchmarks.claiming import claims
 from benchmarks.draining import demo, drain, timed
+from benchmarks.filtering import filters
 from benchmarks.intake import intake
+from benchmarks.memory import memory
 from benchmarks.offline import classify
 from benchmarks.ratios import Measured
+from benchmarks.reporting import reports
 from benchmarks.rounds import Rounds, rounds
 from benchmarks.stage import Stage
 
@@ -26,6 +30,10 @@ SCENES: dict[Scene, tuple[str, ...]] = {
         "one_token_over_json_new_ticket_300_words",
     ),
     second_field: ("second_field_over_first",),
+    filters: ("filter_over_primary_key",),
+    claims: ("claim_drain_over_empty", "claim_drain_over_empty_snapshot"),
+    reports: ("report_1m_over_100k", "report_1m"),
+    memory: ("memory_api_and_worker",),
     classify: ("classify_linear_short", "classify_linear_long"),
 }
 NAMES = [name for names in SCENES.values() for name in names]

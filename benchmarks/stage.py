@@ -1,6 +1,6 @@
 """Where the measured stand: databases cloned from one template, a Redis, and the processes of each side.
 
-Used by intake.py and draining.py.
+Used by whatever measures with servers.
 """
 
 import os
@@ -164,7 +164,7 @@ def _prepare(made: Stage) -> None:
     database = make_engine(url, pool_size=1)
     with transaction(database) as session:
         taxonomy.store(session, category())
-        made.key = create_key(session, "bench", [Scope.TICKETS_WRITE])[1]
+        made.key = create_key(session, "bench", [Scope.TICKETS_WRITE, Scope.TICKETS_READ])[1]
         same = {"name": "tutorial", "digest": "", "engine": "timed", "engine_version": "1", "prompt_version": "tuned-1"}
         session.add(LlmVersion(**same, demo=True))
     database.dispose()

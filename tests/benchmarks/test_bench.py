@@ -17,7 +17,8 @@ from models.db import conninfo
 from service.datadir import Urls
 
 SECONDS = 0.1
-RATIOS = [name for name in NAMES if name not in results.ABSOLUTE]
+OVER_ROWS = ("filter_over", "claim_drain", "report_1m")  # stand in test_over_rows.py
+RATIOS = [name for name in NAMES if name in results.MEANING and not name.startswith(OVER_ROWS)]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def measured(servers: Urls, tmp_path_factory: pytest.TempPathFactory) -> tuple[l
 
 def test_every_ratio_has_a_round_and_every_round_that_counts_a_ratio(measured):
     done, found = measured
-    assert {one.name for one in done} == set(RATIOS) == set(results.MEANING)
+    assert {one.name for one in done} == set(RATIOS)
     assert set(found["ratios"]) == {one.name for one in done if one.void is None}
     for one in found["ratios"].values():
         assert 0 < one["min"] <= one["median"] <= one["max"]
@@ -82,7 +83,7 @@ def test_the_results_name_the_machine_and_hold_absolute_figures_apart_from_ratio
 
 def test_the_table_shows_every_ratio(measured):
     _, found = measured
-    assert list(results.table(found).columns[0].cells) == RATIOS
+    assert list(results.table(found).columns[0].cells)[: len(RATIOS)] == RATIOS
 
 
 def test_nothing_is_left_in_the_database_server(measured, servers: Urls):
