@@ -21,10 +21,11 @@ from models.taxonomy import Taxonomy
 from service.cli import labelled
 from service.cli.common import notes
 from service.cli.labelled import Labelled
+from service.cli.steady import classify
 from service.config import Arm
 from service.settings import Loaded
 from workers.cascade import LEAST
-from workers.classify import FieldOutcome, classify
+from workers.classify import FieldOutcome
 from workers.llms import Llms
 
 

@@ -101,7 +101,7 @@ def _decided(
 def _in_order(
     llms: "Llms", policy: PolicyConfig, vocabulary: taxonomy.Taxonomy, texts: list[tuple[str, str]]
 ) -> Iterator[Shown]:
-    from workers.classify import classify as ask
+    from service.cli.steady import classify as ask  # only this command needs engines
 
     with ThreadPoolExecutor(llms.parallel) as pool:
         waiting: deque[Future[Any]] = deque()
