@@ -24,6 +24,7 @@ from service.api import (
     verdicts,
 )
 from service.api.hosts import KnownHosts
+from service.api.request_ids import RequestIds
 from service.auth import Keys
 from service.helpdesks import build_all
 from service.intake.depth import Depth
@@ -62,6 +63,7 @@ def create_app(loaded: Loaded, schema: Schema) -> FastAPI:
         app.include_router(room.router)
     site.register(app)
     app.add_middleware(KnownHosts, settings=loaded.settings)
+    app.add_middleware(RequestIds)
     return app
 
 

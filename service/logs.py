@@ -2,18 +2,20 @@
 
 import logging
 import sys
+import traceback
 
 import structlog
 from billiard.exceptions import RestartFreqExceeded
 from kombu.exceptions import OperationalError
 from redis import RedisError
-from structlog.typing import Processor
+from structlog.typing import ExcInfo, Processor
 
 from service.settings import Settings
 
 # What Celery raises while Redis is away or refuses.
 LOSSES = (OSError, RedisError, OperationalError, RestartFreqExceeded)
 SHARED: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.ExtraAdder(),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -51,6 +53,17 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 def _form(name: str) -> list[Processor]:
     if name == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+        return [structlog.processors.ExceptionRenderer(_traceback), structlog.processors.JSONRenderer()]
+    plain = structlog.processors.ExceptionRenderer(_traceback)
+    return [plain, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+def _traceback(exc_info: ExcInfo) -> str:
+    """Where it happened and of which kinds it was; what a library says of it may repeat a ticket's text."""
+    error: BaseException | None = exc_info[1]
+    parts: list[str] = []
+    while error is not None:
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        parts.insert(0, f"Traceback (most recent call last):\n{frames}{type(error).__qualname__}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n\nand then:\n\n".join(parts)

@@ -6,13 +6,14 @@ under another id, so a worker that was frozen finds that nothing is its own any 
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Row, text
 
 from models.db import transaction
 from models.errors import Unavailable
@@ -31,7 +32,8 @@ EXPIRE = text("""
         status = CASE WHEN lost_leases + 1 >= :most THEN 'failed' ELSE 'queued' END,
         last_error = CASE WHEN lost_leases + 1 >= :most THEN :lost ELSE last_error END
     WHERE id = ANY(ARRAY(SELECT id FROM tickets WHERE status = 'working' AND lease_until < now()
-                         FOR UPDATE SKIP LOCKED))""")
+                         FOR UPDATE SKIP LOCKED))
+    RETURNING id, lost_leases""")
 # A ticket whose worker was lost is claimed alone and first: if it kills workers, it kills no neighbours' work.
 CLAIM = """
     UPDATE tickets SET status = 'working', lease_id = :lease, lease_until = now() + CAST(:span AS interval),
@@ -81,12 +83,17 @@ def claim(engine: Engine, most: int, *, busy: bool = False) -> Batch:
     lease = new_id()
     given = {"lease": lease, "span": LEASE}
     with transaction(engine) as session:
-        session.execute(EXPIRE, {"most": MOST_LOST, "lost": LOST})
-        if busy and session.scalar(SUSPECTS):
-            return Batch(lease, [])
+        lost = session.execute(EXPIRE, {"most": MOST_LOST, "lost": LOST}).all()
+        waits = busy and session.scalar(SUSPECTS)
         suspects = [] if busy else session.execute(CLAIM_SUSPECT, given | {"most": 1}).all()
-        rows = suspects or session.execute(CLAIM_BATCH, given | {"most": most}).all()
+        rows = suspects or ([] if waits else session.execute(CLAIM_BATCH, given | {"most": most}).all())
+    _tell(lost)
     return Batch(lease, [Claimed(*row) for row in rows], suspect=bool(suspects))
+
+
+def _tell(lost: Sequence[Row[Any]]) -> None:
+    for row in lost:
+        log.warning("ticket.worker_lost", ticket=str(row.id), times=row.lost_leases)
 
 
 def give_back(engine: Engine, batch: Batch, ids: list[UUID], *, delay_s: float = 0.0, error: str | None = None) -> None:

@@ -146,7 +146,7 @@ class Drain:
             error = future.exception() if future.done() else Stopped("not finished in time")
             if error is None:
                 results.append(Done(ticket, future.result()))
-            elif (fault := _fault(error)) is not None:
+            elif (fault := _fault(error, ticket)) is not None:
                 reject(self.database, batch.lease, ticket, fault, self.figures)
             else:
                 undone.append(ticket)
@@ -171,7 +171,9 @@ class Drain:
                 return
             if written < len(results):
                 self.figures.lost.inc(len(results) - written)
-                log.warning("lease.lost", tickets=len(results) - written)
+                kept = {row.id for row in last.rows}
+                lost = [str(done.ticket.id) for done in results if done.ticket.id not in kept]
+                log.warning("lease.lost", tickets=lost)
             return
         raise Unavailable("Postgres took none of a batch's results.")
 
@@ -186,14 +188,14 @@ class Drain:
         self._record(batch, version, results[middle:])
 
 
-def _fault(error: BaseException) -> str | None:
+def _fault(error: BaseException, ticket: Claimed) -> str | None:
     """What to hold against the ticket itself; None when the error is not the ticket's."""
     if isinstance(error, EngineError) and not isinstance(error, EngineDown):
         return error.message
     if isinstance(error, TriageError):
         return None
     # A mistake of ours that this ticket brings out: the log knows more, and the ticket must not come back for ever.
-    log.error("classify.failed", error=type(error).__name__, exc_info=error)
+    log.error("classify.failed", ticket=str(ticket.id), error=type(error).__name__, exc_info=error)
     return f"The worker failed with {type(error).__name__}; its log has the details."
 
 

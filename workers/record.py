@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Engine, Row, text
 from sqlalchemy.orm import Session
 
@@ -20,6 +21,7 @@ from workers.classify import FieldOutcome, Said
 from workers.figures import Figures
 from workers.pins import row_id
 
+log = structlog.get_logger()
 ATTEMPTS = 5
 FENCE = text("""
     UPDATE tickets SET status = 'done', lease_id = NULL, lease_until = NULL, last_error = NULL,
@@ -36,7 +38,7 @@ REJECT = text("""
         status = CASE WHEN attempts + 1 >= :most THEN 'failed' ELSE 'queued' END,
         due_at = now() + make_interval(secs => least(600, power(2, attempts)) * (1 + random()) / 2)
     WHERE id = :id AND lease_id = :lease
-    RETURNING id""")
+    RETURNING attempts""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ def record(
             last.transaction, last.rows = session.scalar(TRANSACTION), ours
             session.execute(SUPERSEDE, {"ids": [row.id for row in ours if by_id[row.id].ticket.run > 1]})
             _write(session, [(row, by_id[row.id]) for row in ours], taxonomy_version)
+    log.debug("tickets.recorded", tickets=[str(row.id) for row in last.rows])
     for row in last.rows:
         _count(figures, row, by_id[row.id])
     return len(last.rows)
@@ -93,6 +96,8 @@ def reject(engine: Engine, lease: UUID, ticket: Claimed, error: str, figures: Fi
         given = {"id": ticket.id, "lease": lease, "error": error, "most": ATTEMPTS}
         ours = session.execute(REJECT, given).all()
     figures.refused.inc(len(ours))
+    if ours:
+        log.warning("ticket.refused", ticket=str(ticket.id), run=ticket.run, attempt=ours[0].attempts, error=error)
 
 
 def _count(figures: Figures, row: Row[Any], done: Done) -> None:

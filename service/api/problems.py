@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from models.errors import TriageError
+from service.api.request_ids import HEADER
 
 log = structlog.get_logger()
 TYPE = "about:blank"
@@ -59,5 +60,7 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("request.failed", error=type(error).__name__, path=request.url.path, exc_info=error)
-    return problem(500, "Internal error", "Something failed on our side; the log has it.")
+    # This answer is made outside of all that we put around a request, so its id comes from the scope.
+    found = request.scope.get("request_id", "")
+    log.error("request.failed", error=type(error).__name__, path=request.url.path, request=found, exc_info=error)
+    return problem(500, "Internal error", "Something failed on our side; the log has it.", {HEADER: found})

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID
 
+import structlog
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -24,6 +25,7 @@ from service.intake.submission import NewTicket, Receipt, Submission
 from service.intake.ticket import TicketIn, new_ticket, source_of, validate
 from service.tickets.query import read_whole
 
+log = structlog.get_logger()
 router = APIRouter(tags=["tickets"])
 BATCH = 1000
 WAIT_MOST_S = 30
@@ -120,6 +122,7 @@ async def _commit(request: Request, submission: Submission) -> list[Receipt]:
     state.depth.admit(len(submission.tickets))
     receipts: list[Receipt] = await state.door.commit(submission)
     state.bell.ring()
+    log.debug("tickets.taken", tickets=[receipt.id for receipt in receipts])
     return receipts
 
 

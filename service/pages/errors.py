@@ -12,6 +12,7 @@ from models.errors import InvalidRequest, TriageError
 from service.pages.page import page, redirect
 
 API = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json")
+KEPT = {"retry-after", "x-request-id"}
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
@@ -28,7 +29,7 @@ def _pages_beside(api: Handler) -> Any:
         if _for_programs(request, error):
             return problem
         shown = _page(request, error, problem.status_code)
-        shown.headers.update({name: value for name, value in problem.headers.items() if name == "retry-after"})
+        shown.headers.update({name: value for name, value in problem.headers.items() if name in KEPT})
         return shown
 
     return answer

@@ -22,7 +22,7 @@ def pauses(database, sql):
         with transaction(database) as session:
             for (ticket,) in sql("SELECT id FROM tickets WHERE lease_id = %s", lease):
                 given = {"id": ticket, "lease": lease, "error": "too long", "most": 1000}
-                assert session.execute(REJECT, given).all() == [(ticket,)]
+                assert session.execute(REJECT, given).all() == [(attempts + 1,)]
             found = session.connection().exec_driver_sql(
                 "SELECT extract(epoch FROM due_at - now())::float8 FROM tickets WHERE attempts = %s", (attempts + 1,)
             )
