@@ -2,6 +2,7 @@
 tiny llms, and an API or a worker over them."""
 
 import itertools
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ _numbers = itertools.count()
 def logs_as_at_the_start() -> None:
     """A command sets up logging for its whole process, which here is that of the next tests too."""
     structlog.reset_defaults()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,9 @@ from service.experiments.assignment import require_fields
 from service.helpdesks import build_all
 from service.queue import connect
 from service.settings import PREFIX, Loaded, Settings, connection_secrets
+from service.tickets.backlog import backlog
+
+NEARLY_FULL = 0.8
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ def examine(data_dir: Any) -> list[Line]:
         **{f"confidence of {name}": partial(_confidence, name) for name in loaded.config.llms},
         **{f"calibration of {w}": partial(_own, arm) for w, arm in loaded.config.arms.items() if arm.calibration},
         "Postgres": _postgres,
+        "queue": _queue,
         "Redis": _redis,
         "API": _api,
     }
@@ -149,6 +153,18 @@ def _postgres(loaded: Loaded) -> str:
     if found != wanted:
         raise TriageError(f"The database is at schema {found}, this version needs {wanted}: run triage migrate.")
     return f"Postgres {version}, schema {found}"
+
+
+def _queue(loaded: Loaded) -> str:
+    limit = loaded.settings.queue_limit
+    with one_transaction(database_url(loaded.settings)) as session:
+        waiting = backlog(session, limit)["waiting"]
+    if waiting >= NEARLY_FULL * limit:
+        raise TriageError(
+            f"{min(waiting, limit)} tickets wait, and at {limit} new ones get 429: start another triage worker, or "
+            "raise TRIAGE_QUEUE_LIMIT."
+        )
+    return f"{waiting} of {limit} tickets wait"
 
 
 def _redis(loaded: Loaded) -> str:

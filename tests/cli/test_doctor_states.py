@@ -1,0 +1,71 @@
+"""doctor explains each state in which tickets are classified later, or not as they should be, and says what to do."""
+
+import json
+
+import pytest
+
+BREAKER = "Ollama failed 5 times in a row for primary: away."
+SPENT = "The engine cloud has spent its 5 of today: it is asked again after midnight UTC"
+
+
+@pytest.fixture
+def says(stored, client, monkeypatch):
+    """What doctor says of one thing, with the API of the test running: whether it is well, and the sentence."""
+    monkeypatch.setenv("TRIAGE_PORT", str(client.base_url.port))
+
+    def run(what):
+        lines = {line["what"]: line for line in json.loads(stored("doctor", "--json").out)}
+        return lines[what]["ok"], lines[what]["says"]
+
+    return run
+
+
+@pytest.fixture
+def worker(sql):
+    def beats(**primary):
+        sql("INSERT INTO workers (id, host, pid, llms) VALUES (gen_random_uuid(), 'h', 1, %s)",
+            json.dumps({"primary": {"error": None, "breaker": None} | primary}))  # fmt: skip
+
+    return beats
+
+
+def test_all_is_well(says, worker):
+    worker()
+    assert says("API")[0]
+    assert says("queue") == (True, "0 of 100000 tickets wait")
+
+
+def test_no_worker(says):
+    assert says("API") == (False, "No worker is running: tickets are taken and wait.")
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        ({"error": "no GGUF file"}, "The llm primary is not loaded: no GGUF file"),
+        ({"breaker": BREAKER}, f"The llm primary is not asked at the moment: {BREAKER}"),
+        ({"breaker": SPENT}, f"The llm primary is not asked at the moment: {SPENT}"),
+    ],
+)
+def test_an_llm_that_cannot_be_asked(says, worker, state, sentence):
+    worker(**state)
+    ok, told = says("API")
+    assert (ok, sentence in told) == (False, True)
+
+
+def test_redis_away(says, monkeypatch):
+    monkeypatch.setenv("TRIAGE_REDIS_URL", "redis://127.0.0.1:9/0")
+    assert says("Redis") == (
+        False, "Redis does not answer: tickets are still taken, each classified a few seconds later."
+    )  # fmt: skip
+
+
+def test_a_queue_near_its_limit(says, client, monkeypatch):
+    tickets = [{"body": str(number)} for number in range(8)]
+    assert client.post("/v1/tickets/batch", json={"tickets": tickets}).status_code == 202
+    monkeypatch.setenv("TRIAGE_QUEUE_LIMIT", "11")
+    assert says("queue") == (True, "8 of 11 tickets wait")
+    monkeypatch.setenv("TRIAGE_QUEUE_LIMIT", "10")
+    ok, told = says("queue")
+    assert not ok
+    assert told.startswith("8 tickets wait, and at 10 new ones get 429: start another triage worker")
