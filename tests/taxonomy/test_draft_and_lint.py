@@ -185,7 +185,10 @@ def test_these_sizes_are_a_vocabulary(n):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("fields: {category: {labels: [{id: a}]}}", "fields.category.labels: it must have at least 2 items, and has 1."),
+        (
+            "fields: {category: {labels: [{id: a}]}}",
+            "fields.category.labels: it must have at least 2 items, and has 1.",
+        ),
         (
             "fields: {category: {labels: [" + ", ".join(f"{{id: l{n}}}" for n in range(5000)) + "]}}",
             "fields.category.labels: it must have at most 1000 items, and has 5000.",
