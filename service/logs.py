@@ -14,10 +14,10 @@ from service.settings import Settings
 
 # What Celery raises while Redis is away or refuses.
 LOSSES = (OSError, RedisError, OperationalError, RestartFreqExceeded)
+# No ExtraAdder: what libraries attach to a record (Celery: the error's repr and traceback) may hold a text.
 SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
-    structlog.stdlib.ExtraAdder(),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 
@@ -32,6 +32,7 @@ def configure(settings: Settings) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_without_traceback)
+    handler.addFilter(_without_message)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=SHARED,
@@ -48,6 +49,14 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     if record.name.startswith(("celery", "kombu")) and isinstance(error, LOSSES):
         record.exc_info = None
+    return True
+
+
+def _without_message(record: logging.LogRecord) -> bool:
+    """What Celery says of a failed task repeats the error's text; the traceback says where, and of which kind it was."""
+    if record.name == "celery.app.trace":
+        kind = record.exc_info[0] if record.exc_info else None
+        record.msg, record.args = f"A task failed: {kind.__qualname__ if kind else 'unknown'}", None
     return True
 
 

@@ -76,15 +76,19 @@ class Runtime:
         self.llms.close()
         self.database.dispose()
 
+    def attempt(self, what: Callable[[], None]) -> None:
+        """Does it; if it fails, the log has the place and the kind, not what a library says: that may repeat a text."""
+        try:
+            what()
+        except TriageError as error:
+            log.warning("failed", what=what.__name__, error=error.message)
+        except Exception as error:
+            # Whatever it was, the next time must come: without it a silent Redis would stop everything.
+            log.error("failed", what=what.__name__, error=type(error).__name__, exc_info=error)
+
     def _again(self, what: Callable[[], None], pause_s: float) -> None:
         while not self.stopped.is_set():
-            try:
-                what()
-            except TriageError as error:
-                log.warning("failed", what=what.__name__, error=error.message)
-            except Exception as error:
-                # Whatever it was, the next time must come: without it a silent Redis would stop everything.
-                log.error("failed", what=what.__name__, error=type(error).__name__, exc_info=error)
+            self.attempt(what)
             self.stopped.wait(pause_s)
 
     def look(self) -> None:

@@ -12,4 +12,5 @@ def register(app: Celery, runtime: Runtime) -> None:
     @app.task(name=TaskName.CLASSIFY_DUE)  # type: ignore[untyped-decorator]  # celery has no types
     def classify_due() -> None:
         """Work is due: which, only the table knows."""
-        runtime.work()
+        # Celery must not see an error: its own line about one repeats what the error says.
+        runtime.attempt(runtime.work)

@@ -11,7 +11,10 @@ import structlog
 from serving import serving
 
 from service.logs import configure
+from service.queue import TaskName, celery_app
 from service.settings import Settings
+from workers.runtime import Runtime
+from workers.tasks import register
 
 SECRET = "my card has a hole"
 
@@ -91,6 +94,29 @@ def test_a_workers_lines_about_a_ticket_carry_its_id(client, drain, sql, monkeyp
         assert [line[expected] for line in told if line["event"] == event] == ids[:1]
     assert [line["tickets"] for line in told if line["event"] == "tickets.recorded"] == [ids[1:]]
     assert SECRET not in json.dumps(told)
+
+
+def celery_over(work, loaded):
+    """Our task over a runtime that does this work, and a task of which Celery itself sees the error."""
+    app = celery_app(loaded.settings.urls()[1])
+    runtime = object.__new__(Runtime)
+    runtime.work = work
+    register(app, runtime)
+    return app.tasks[TaskName.CLASSIFY_DUE], app.task(work, name="plain")
+
+
+def test_no_line_of_a_failed_task_has_what_the_error_says(loaded, lines):
+    def work():
+        raise ValueError(SECRET) from KeyError(SECRET)
+
+    ours, plain = celery_over(work, loaded)
+    assert ours.apply().successful()
+    assert plain.apply().failed()
+    mine, celerys = lines()
+    assert (mine["event"], mine["error"], mine["what"]) == ("failed", "ValueError", "work")
+    assert celerys["event"] == "A task failed: ValueError"
+    assert all("in work" in line["exception"] for line in (mine, celerys))
+    assert SECRET not in json.dumps([mine, celerys])
 
 
 def test_a_lost_worker_is_told_with_the_ticket(client, drain, sql, lines):
