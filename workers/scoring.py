@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import reduce
 from operator import add
 
+from models.errors import EngineError
 from models.llm.answer import filled, listed, mass, softmax
 from models.llm.card import Card
 from models.llm.codes import LEVELS
@@ -23,7 +24,7 @@ def score(engine: Engine, card: Card, llm: str, text: str, field: str, codes: Se
     """Scores the `codes` of a field for a prepared text; raises what the engine raises.
 
     With codes of two levels, "group/member", it asks for the group first and then for the member, group after group,
-    the likeliest first: p(code) = p(group) * p(member | group). What was asked is exact; bounds have what was not.
+    the likeliest first: p(code) = p(group) * p(member | group). What was listed is exact; bounds have what was not.
     """
 
     def ask(some: Sequence[str], group: str = "") -> Scores:
@@ -48,7 +49,9 @@ def _two_levels(ask: Ask, groups: Mapping[str, Sequence[str]]) -> Scores:
         return _chosen(ask, groups, first)
     shares = softmax(filled(first.logprobs, groups, first.bounds))
     asked = _asked(ask, groups, shares)
-    known, bounds = _joined(first, asked, groups, _understood(asked, groups, shares))
+    heard = _heard(asked, groups)
+    known, bounds = _joined(first, heard, groups, _understood(heard, groups, shares))
+    _must_be_heard(asked.keys() - heard.keys(), known, bounds, shares)
     timings = reduce(add, [one.timings for one in asked.values()], first.timings)
     return Scores(known, not bounds, timings, bounds=bounds)
 
@@ -64,6 +67,21 @@ def _asked(ask: Ask, groups: Mapping[str, Sequence[str]], shares: Mapping[str, f
             asked[group] = ask(groups[group], group)
         left -= shares[group]
     return asked
+
+
+def _heard(asked: Mapping[str, Scores], groups: Mapping[str, Sequence[str]]) -> dict[str, Scores]:
+    """The answers that list a member: any other group counts as not asked."""
+    return {group: said for group, said in asked.items() if listed(said.logprobs, groups[group])}
+
+
+def _must_be_heard(
+    unheard: Collection[str], known: Mapping[str, float], bounds: Mapping[str, float], shares: Mapping[str, float]
+) -> None:
+    """EngineError where a group that listed no member is the likeliest, or would win with a member nobody listed."""
+    best = max(known.values(), default=-math.inf)
+    wins = {code.partition(LEVELS)[0] for code, value in bounds.items() if value > best}
+    if not wins.union([max(shares, key=shares.__getitem__)]).isdisjoint(unheard):
+        raise EngineError("The llm gave no log-probability for any label of the likeliest group of this field.")
 
 
 def _understood(asked: Mapping[str, Scores], groups: Mapping[str, Sequence[str]], shares: Mapping[str, float]) -> float:
@@ -89,7 +107,7 @@ def _joined(
 
 
 def _members(said: Scores | None, members: Sequence[str]) -> tuple[dict[str, float], Collection[str]]:
-    """p(member | group), and which of them are known. Of a group that was not asked, all are as likely."""
+    """p(member | group), and which of them are known. Of a group that was not heard, all are as likely."""
     if said is None:
         return softmax(dict.fromkeys(members, 0.0)), members if len(members) == 1 else ()
     return softmax(filled(said.logprobs, members, said.bounds)), listed(said.logprobs, members)

@@ -142,6 +142,41 @@ def test_no_score_at_either_level_is_an_error(at: int, garbage: float | None):
         ask(engine)
 
 
+class Deaf(Listing):
+    """Lists no member of one group."""
+
+    def __init__(self, flat: Mapping[str, float], group: str, garbage: float | None):
+        super().__init__(flat, CODES)
+        self.group, self.garbage = group, garbage
+
+    def score(self, llm: str, prompt: str, codes: Sequence[str]) -> Scores:
+        found = super().score(llm, prompt, codes)
+        if f"within group {self.group}" not in prompt:
+            return found
+        return Scores({} if self.garbage is None else dict.fromkeys(codes, self.garbage), False, TIMES)
+
+
+@pytest.mark.parametrize("garbage", [math.nan, None])
+def test_a_group_that_lists_no_member_counts_as_not_asked(garbage: float | None):
+    """B holds 0.14, so it is asked; what is said of A stays."""
+    engine = Deaf(FLAT, "B", garbage)
+    found = ask(engine)
+    assert (len(engine.prompts), found.timings, found.complete) == (3, TIMES + TIMES + TIMES, False)
+    here = ("lost", "stolen", "blocked", "limit")
+    assert found.logprobs == pytest.approx({CODES[label]: math.log(FLAT[label]) for label in here})
+    assert {code: math.exp(found.bounds[code]) for code in ("B/A", "B/B")} == pytest.approx({"B/A": 0.07, "B/B": 0.07})
+    said = answer(found.logprobs, CODES, None, found.bounds)
+    assert (said.label, said.complete, said.label_mass) == ("lost", False, pytest.approx(0.79))
+
+
+@pytest.mark.parametrize(("fee", "deaf"), [(0.10, "A"), (0.60, "B")])
+def test_a_group_that_may_hold_the_answer_has_to_list_a_member(fee: float, deaf: str):
+    """The likeliest, or B with two times 0.32, each likelier than any of A."""
+    engine = Deaf(FLAT | {"fee": fee, "lost": 0.25, "stolen": 0.25, "blocked": 0.25}, deaf, None)
+    with pytest.raises(EngineError, match="any label of the likeliest group"):
+        ask(engine)
+
+
 class Choosing:
     """A server without log-probabilities."""
 
