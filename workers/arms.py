@@ -17,6 +17,11 @@ class Served:
     fields: dict[str, FieldOutcome]
     arm: str | None = None
 
+    @property
+    def asked(self) -> bool:
+        """Whether any llm was."""
+        return any(outcome.said for outcome in self.fields.values())
+
 
 def serve(llms: Llms, config: Config, taxonomy: Taxonomy, ticket: Claimed) -> Served:
     """Decides a ticket as it was drawn at intake; raises what the policy's primary raises when nobody can answer."""

@@ -44,7 +44,9 @@ CLAIM = """
 SUSPECTS = text("SELECT EXISTS (SELECT FROM tickets WHERE status = 'queued' AND due_at <= now() AND lost_leases > 0)")
 CLAIM_SUSPECT = text(CLAIM.format(which="lost_leases > 0"))
 CLAIM_BATCH = text(CLAIM.format(which="lost_leases = 0"))
-RENEW = text("UPDATE tickets SET lease_until = now() + CAST(:span AS interval) WHERE lease_id = :lease")
+# The status is what its index is for: a lease has none of its own.
+RENEW = text("""
+    UPDATE tickets SET lease_until = now() + CAST(:span AS interval) WHERE lease_id = :lease AND status = 'working'""")
 GIVE_BACK = text("""
     UPDATE tickets SET status = 'queued', lease_id = NULL, lease_until = NULL,
         due_at = now() + make_interval(secs => :delay_s), last_error = :error

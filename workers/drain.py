@@ -61,6 +61,7 @@ class Drain:
         self.running = threading.Lock()
         self.rung = threading.Event()
         self.stopping = threading.Event()
+        self.going = True  # no engine is away
         self.deadline: float | None = None
 
     def run(self) -> None:
@@ -69,6 +70,7 @@ class Drain:
         while self.rung.is_set() and self.running.acquire(blocking=False):
             try:
                 self.rung.clear()
+                self.going = True
                 self._work()
             except Unavailable as error:
                 # Results that could not be written are scored again when their lease has run out.
@@ -81,47 +83,59 @@ class Drain:
         self.stopping.set()
 
     def _work(self) -> None:
-        """Batch after batch, each claimed before the one before it is written."""
+        """Batch after batch, each claimed before the one before it is written.
+
+        What Postgres does not take for one batch it may take for the next, which has been scored as well.
+        """
         batches: deque[Open] = deque()
-        going = True
-        try:
-            while self._claim_ahead(batches, going=going):
-                one = batches.popleft()
-                try:
-                    going = self._finish(one) and going
-                finally:
-                    one.close()
-        finally:
-            for one in batches:
+        away: Unavailable | None = None
+        while self._claim_ahead(batches, going=away is None and self.going):
+            one = batches.popleft()
+            try:
+                self._finish(one)
+            except Unavailable as error:
+                away = error
+            finally:
                 one.close()
+        if away is not None:
+            raise away
 
     def _claim_ahead(self, batches: "deque[Open]", *, going: bool) -> bool:
         """Fills up to OPEN batches, unless one that must be alone is among them; whether there is one at all."""
         while going and not self.stopping.is_set() and len(batches) < OPEN:
             if any(one.batch.suspect for one in batches):
                 break
-            batch = claim(self.database, self.pace.size, busy=bool(batches))
-            if not batch.tickets:
+            try:
+                found = self._claim(busy=bool(batches))
+            except Unavailable:
+                if not batches:
+                    raise
+                break  # what is in work is not lost for that: Postgres may be back when it is written
+            if found is None:
                 break
-            if not batches:
-                self.pace.start()
-            batches.append(self._open(batch))
+            batches.append(found)
         return bool(batches)
 
-    def _open(self, batch: Batch) -> Open:
+    def _claim(self, *, busy: bool) -> Open | None:
+        """The next batch, with the engine; None when nothing is due."""
         with transaction(self.database) as session:
             version, vocabulary = taxonomy.active(session)
+        batch = claim(self.database, self.pace.size, busy=busy)
+        if not batch.tickets:
+            return None
+        if not busy:
+            self.pace.start()
         lease = renewed(self.database, batch)
         lease.__enter__()
         futures: Scoring = {self.pool.submit(self._score, vocabulary, ticket): ticket for ticket in batch.tickets}
         return Open(batch, version, futures, lease)
 
-    def _finish(self, one: Open) -> bool:
-        """Waits for a batch and settles it; False when an engine is away."""
+    def _finish(self, one: Open) -> None:
+        """Waits for a batch and settles it."""
         self._wait(one.futures)
-        going = self._settle(one.batch, one.version, one.futures)
-        self.pace.settled(len(one.futures))
-        return going
+        asked = self._settle(one.batch, one.version, one.futures)
+        if self.going:
+            self.pace.settled(asked)
 
     def _score(self, vocabulary: taxonomy.Taxonomy, ticket: Claimed) -> Served:
         if self.stopping.is_set():
@@ -136,9 +150,13 @@ class Drain:
                 if time.monotonic() > self.deadline:
                     return
 
-    def _settle(self, batch: Batch, version: int, futures: Scoring) -> bool:
-        """Writes what was scored, counts what was refused, gives the rest back; False when an engine is away."""
+    def _settle(self, batch: Batch, version: int, futures: Scoring) -> int:
+        """Writes what was scored, counts what was refused, gives the rest back; for how many an llm was asked.
+
+        It ends the drain when an engine is away.
+        """
         results: list[Done] = []
+        refused: list[tuple[Claimed, str]] = []
         undone: list[Claimed] = []
         away: str | None = None
         pause = PAUSE_S
@@ -147,15 +165,18 @@ class Drain:
             if error is None:
                 results.append(Done(ticket, future.result()))
             elif (fault := _fault(error, ticket)) is not None:
-                reject(self.database, batch.lease, ticket, fault, self.figures)
+                refused.append((ticket, fault))
             else:
                 undone.append(ticket)
                 away = away or _why(error)
                 pause = max(pause, getattr(error, "retry_after", None) or 0.0)
+        self.going = away is None and self.going
         self._record(batch, version, results)
+        for ticket, fault in refused:
+            reject(self.database, batch.lease, ticket, fault, self.figures)
         ids = [ticket.id for ticket in undone]
         give_back(self.database, batch, ids, delay_s=pause if away else 0.0, error=away)
-        return away is None
+        return sum(done.served.asked for done in results)
 
     def _record(self, batch: Batch, version: int, results: list[Done]) -> None:
         """Writes results; one that Postgres refuses counts against its own ticket and does not sink its neighbours."""

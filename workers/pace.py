@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 BATCH_S = 0.5  # a ticket waits at most for the batches before its own: a fraction of a lease
-MOST = 256
+MOST = 128
 FIRST = 4  # batches of that many for each slot, until something was measured
 SHARE = 0.5  # of the newest measurement in the mean
 
@@ -29,8 +29,13 @@ class Pace:
         self.began = self.clock()
 
     def settled(self, tickets: int) -> None:
-        """A batch was settled; batches overlap, so its time is that since the one before."""
-        now = self.clock()
-        rate = tickets / max(now - self.began, 1e-6)
-        self.rate = rate if self.rate is None else self.rate + SHARE * (rate - self.rate)
+        """A batch was settled; batches overlap, so its time is that since the one before.
+
+        `tickets` are those that an llm was asked about: what is done without one says nothing of its speed.
+        """
+        now, since = self.clock(), self.began
         self.began = now
+        if tickets:
+            rate = tickets / max(now - since, 1e-6)
+            # A small batch behind a large one seems to take no time, so one measurement at most doubles the mean.
+            self.rate = rate if self.rate is None else min(2 * self.rate, self.rate + SHARE * (rate - self.rate))

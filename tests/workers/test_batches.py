@@ -2,8 +2,10 @@
 
 import pytest
 
+from models.errors import EngineDown, Unavailable
 from workers import drain as drains
 from workers.claim import claim
+from workers.llm import Llm
 from workers.pace import FIRST, MOST, Pace
 
 WORKING = "SELECT count(*) FROM tickets WHERE status = 'working'"
@@ -87,13 +89,77 @@ def test_a_batch_is_half_a_second_of_work_as_it_was_lately():
     pace.settled(100)
     assert pace.size == 50
     now[0] = 2.0
-    pace.settled(300)
-    assert pace.size == 100
+    pace.settled(220)
+    assert pace.size == 80
     now[0] = 60.0
     pace.start()  # a pause is no work
     now[0] = 61.0
-    pace.settled(200)
-    assert pace.size == 100
+    pace.settled(160)
+    assert pace.size == 80
+    now[0] = 62.0
+    pace.settled(0)  # nor is a batch of empty texts
+    assert pace.size == 80
+
+
+def test_a_last_small_batch_that_seems_to_take_no_time_does_not_blow_up_the_next_one():
+    now = [0.0]
+    pace = Pace(1, lambda: now[0])
+    now[0] = 8.0
+    pace.settled(32)
+    assert pace.size == 2
+    now[0] = 8.001
+    pace.settled(4)
+    assert pace.size == 4
+
+
+def test_what_is_in_work_is_written_although_the_next_claim_fails(pairs, ten, sql, at_each_write, monkeypatch):
+    """As when Postgres restarts between two statements."""
+    real, claims = drains.claim, []
+
+    def sometimes(*given, busy):
+        claims.append(busy)
+        if len(claims) in (2, 3):
+            raise Unavailable("Postgres does not answer")
+        return real(*given, busy=busy)
+
+    monkeypatch.setattr(drains, "claim", sometimes)
+    pairs.run()
+    assert claims[:3] == [False, True, False]
+    assert sql("SELECT status, count(*), sum(lost_leases) FROM tickets GROUP BY 1 ORDER BY 1") == [
+        ("done", 2, 0),
+        ("queued", 8, 0),
+    ]
+    pairs.run()
+    assert sql("SELECT status, count(*), sum(lost_leases) FROM tickets GROUP BY 1") == [("done", 10, 0)]
+
+
+def test_the_batch_behind_one_that_cannot_be_written_is_written(pairs, ten, sql, monkeypatch):
+    real, writes = drains.record, []
+
+    def record(*given):
+        writes.append(None)
+        if len(writes) == 1:
+            raise Unavailable("Postgres does not answer")
+        return real(*given)
+
+    monkeypatch.setattr(drains, "record", record)
+    monkeypatch.setattr(drains, "WRITE_TRIES", 1)
+    pairs.run()
+    assert sql("SELECT status, count(*) FROM tickets GROUP BY 1 ORDER BY 1") == [
+        ("done", 2),
+        ("queued", 6),
+        ("working", 2),
+    ]
+
+
+def test_an_engine_that_goes_away_says_nothing_of_its_speed(pairs, ten, sql, monkeypatch):
+    def away(*_):
+        raise EngineDown("away")
+
+    monkeypatch.setattr(Llm, "ask", away)
+    pairs.run()
+    assert pairs.pace.rate is None
+    assert sql("SELECT DISTINCT status, attempts, lost_leases FROM tickets") == [("queued", 0, 0)]
 
 
 @pytest.mark.parametrize(("tickets", "size"), [(1, 4), (1_000_000, MOST)])
