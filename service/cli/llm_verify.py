@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from models import taxonomy
 from models.errors import ConfigError, EngineError, InvalidRequest
@@ -32,7 +32,7 @@ MARKS = {True: "ok  ", False: "FAIL", None: "    "}
 class Answers(BaseModel):
     """One field of an earlier run: ticket -> label -> probability, before any calibration."""
 
-    answers: dict[str, dict[str, float]]
+    answers: dict[str, Annotated[dict[str, float], Field(min_length=1)]]
 
 
 class Reference(BaseModel):
@@ -82,6 +82,8 @@ def _verified(
     from service.cli.measuring import part, refuse_untrained
 
     asked = part(labels, rows)
+    if before is not None:
+        _comparable(asked, rows, before, same=before.data == data)
     found: dict[str, Any] = {"llm": name, "data": data, "rows": len(rows), "fields": {}}
     lines: list[Line] = []
     try:
@@ -110,8 +112,24 @@ def _parity(field: str, now: parity.Answers, before: Reference, *, same: bool) -
     known = before.fields.get(field)
     if known is None:
         return [Line(f"{field}, parity", None, "the reference has no such field")]
-    found = parity.compare(now, known.answers, same=same)
-    return [Line(f"{field}, parity with {before.llm}", found.good, found.says())]
+    what = f"{field}, parity with {before.llm}"
+    try:
+        found = parity.compare(now, known.answers, same=same)
+    except InvalidRequest as error:
+        return [Line(what, False, error.message)]
+    return [Line(what, found.good, found.says())]
+
+
+def _comparable(asked: Taxonomy, rows: Sequence[Labelled], before: Reference, *, same: bool) -> None:
+    """InvalidRequest, before a ticket is asked about, where the reference can say nothing of a field that it has."""
+    for field in sorted(asked.fields_.keys() & before.fields.keys()):
+        answers = before.fields[field].answers
+        if not answers:
+            raise InvalidRequest(f"The reference has no probability for field {field}: {before.llm} gave none.")
+        if not parity.common((row.name for row in rows if field in row.labels), answers, same=same):
+            raise InvalidRequest(
+                f"The reference is about other tickets: none of its ids of field {field} is in --data."
+            )
 
 
 def _reference(path: Path) -> Reference:

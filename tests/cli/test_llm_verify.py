@@ -7,7 +7,9 @@ import pytest
 from places import PARAMETERS
 from standin import ollama
 
-from service.cli import parity, verified
+from service.cli import llm_verify, parity, verified
+from service.cli.llm_verify import Reference
+from service.cli.verified import Line
 from service.settings import DEMO_LLMS
 
 YAML = """
@@ -142,13 +144,34 @@ def test_stock_weights_behind_ollama_with_codes_of_two_levels(triage, server, tm
     assert {len(p) for p in one["answers"].values()} <= {30}
 
 
+def reference(answers):
+    return json.dumps({"llm": "x", "data": "", "fields": {"category": {"answers": answers}}})
+
+
+def test_a_reference_is_refused_before_a_ticket_is_asked_about(triage, server, tmp_path):
+    (tmp_path / "far.json").write_text(reference({"1": {"a": 1}}))
+    ran = triage("llm", "verify", "mine", "--data", "t.jsonl", "--reference", "far.json")
+    assert (ran.code, server.requests) == (1, [])
+
+
+def test_a_reference_whose_tickets_get_no_answer_is_a_line_that_fails():
+    before = Reference.model_validate_json(reference({"1": {"a": 1}}))
+    (line,) = llm_verify._parity("category", {}, before, same=True)
+    assert line == Line(
+        "category, parity with x", False, "no ticket of the reference got a probability, so nothing can be compared"
+    )
+
+
 def test_a_reference_that_is_none(triage, server, tmp_path):
     (tmp_path / "broken.json").write_text('{"llm": "x"}')
-    (tmp_path / "far.json").write_text('{"llm": "x", "data": "", "fields": {"category": {"answers": {"1": {"a": 1}}}}}')
+    for name, answers in (("far", {"1": {"a": 1}}), ("empty", {SHIPPED[0]["id"]: {}}), ("unsure", {})):
+        (tmp_path / f"{name}.json").write_text(reference(answers))
     for name, sentence in (
         ("none.json", "none.json cannot be read"),
         ("broken.json", "is not what triage llm verify --json writes"),
-        ("far.json", "none of its ids is in --data"),
+        ("empty.json", "is not what triage llm verify --json writes"),
+        ("unsure.json", "The reference has no probability for field category: x gave none."),
+        ("far.json", "none of its ids of field category is in --data"),
     ):
         ran = triage("llm", "verify", "inside", "--data", "t.jsonl", "--reference", name)
         assert (ran.code, ran.out) == (1, "")
@@ -162,10 +185,19 @@ def test_parity_counts_labels_and_distances():
     before = {"1": {"a": 0.8, "b": 0.2}, "2": {"a": 0.6, "b": 0.4}, "line 3": {"b": 1.0}}
     found = parity.compare(now, before)
     assert (found.n, found.agreed, found.greatest) == (3, 1, 1.0)
-    assert found.mean == pytest.approx((0.1 + 0.1 + 0.2 + 0.2 + 1 + 1) / 6)
+    assert found.mean == pytest.approx((0.1 + 0.2 + 1) / 3)
     assert not found.good
     # Of another file the third line is another ticket.
     assert parity.compare(now, before, same=False).n == 2
+
+
+def test_parity_counts_a_difference_among_many_labels_as_one_among_two():
+    """The same likeliest label, and half of the probability elsewhere: the mean over labels would be 0.01."""
+    rest = {f"q{at}": 0.5 / 50 for at in range(50)}
+    others = {f"r{at}": 0.5 / 50 for at in range(50)}
+    found = parity.compare({"1": {"a": 0.5} | rest}, {"1": {"a": 0.5} | others})
+    assert (found.agreed, found.mean, found.greatest) == (1, pytest.approx(0.5), pytest.approx(0.5))
+    assert not found.good
 
 
 def test_what_a_server_without_log_probabilities_leaves_unsaid():
