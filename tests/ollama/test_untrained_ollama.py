@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import standin_http
 from standin import Standin
 from structlog.testing import capture_logs
 
@@ -12,6 +13,7 @@ import models.llm
 from models.errors import ConfigError
 from models.llm.text import whole
 from models.taxonomy import Taxonomy
+from workers import untrained
 from workers.engines.ollama import Ollama
 from workers.figures import Figures
 from workers.llm import Llm
@@ -40,6 +42,23 @@ def test_a_vocabulary_is_asked_for_once_while_all_is_well(zero: Callable[..., Ll
     assert standin.shown == [True, False], "the whole vocabulary once, and once which file it is"
     assert llm.card is not None
     assert llm.card.digest == standin.find("triage-primary").blob
+
+
+def test_a_model_that_is_mended_is_asked_for_its_vocabulary_again(
+    zero: Callable[..., Llm], standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llm = zero()
+    with monkeypatch.context() as poor:
+        poor.setattr(untrained, "AGAIN_S", float("inf"))
+        poor.setattr(standin_http, "vocabulary", lambda gguf: ["other", "tokens"])
+        for _ in range(2):
+            with pytest.raises(ConfigError, match="this llm has 0"):
+                llm.load(LABELS)
+    assert standin.shown == [True], "not at every look"
+    monkeypatch.setattr(untrained, "AGAIN_S", 0.0)
+    llm.load(LABELS)
+    assert llm.card is not None
+    assert llm.card.codes["intent"] == {"q0": "A", "q1": "B"}
 
 
 def test_labels_that_fill_the_context_are_refused(zero: Callable[..., Llm], standin: Standin) -> None:
