@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -93,6 +94,7 @@ class Keys:
         self.engine = engine
         self.cache: dict[bytes | UUID, Known] = {}
         self.failures = Failures()
+        self.turn = asyncio.Lock()
 
     async def caller(self, authorization: str | None, address: str | None) -> Caller:
         """Who a bearer header names; raises Unauthorized, or Unavailable when Postgres cannot be asked.
@@ -102,25 +104,36 @@ class Keys:
         scheme, _, text = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not text:
             raise Unauthorized("Send an API key: Authorization: Bearer KEY.")
+        return (await self._known(_digest(text.strip()), address)).caller
+
+    async def by_id(self, key_id: UUID, address: str | None) -> Known:
+        """The key that a session names; raises as `caller` does."""
+        return await self._known(key_id, address)
+
+    async def _known(self, asked: bytes | UUID, address: str | None) -> Known:
+        if known := self._cached(asked):
+            return known
         try:
-            return (await self._known(_digest(text.strip()))).caller
+            with self.failures.asking(address) as over:
+                # Who guesses holds one connection at most. A key that was good lately is no guess and waits for nobody.
+                one_by_one = over and asked not in self.cache
+                return await self._find(asked, self.turn if one_by_one else nullcontext())
         except Unauthorized:
             self.failures.count(address)
             raise
 
-    async def by_id(self, key_id: UUID) -> Known:
-        """The key that a session names; raises as `caller` does."""
-        return await self._known(key_id)
-
-    async def _known(self, asked: bytes | UUID) -> Known:
+    def _cached(self, asked: bytes | UUID) -> Known | None:
         known = self.cache.get(asked)
-        if known is not None and known.until > time.monotonic():
-            return known
+        return known if known is not None and known.until > time.monotonic() else None
+
+    async def _find(self, asked: bytes | UUID, turn: asyncio.Lock | nullcontext[None]) -> Known:
         try:
-            async with asyncio.timeout(LOOK_UP_S):
-                known = await run_in_threadpool(self._look_up, asked)
+            async with asyncio.timeout(LOOK_UP_S), turn:
+                known = self._cached(asked)
+                if known is None:
+                    known = await run_in_threadpool(self._look_up, asked)
         except TimeoutError:
-            raise Unavailable("Postgres does not answer; try again shortly.", retry_after=5) from None
+            raise Unavailable("The key could not be looked up in time; try again shortly.", retry_after=5) from None
         if len(self.cache) >= CACHE_KEYS:
             self.cache.clear()
         self.cache[asked] = known

@@ -2,6 +2,9 @@
 
 import math
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from models.errors import TooManyFailures
@@ -17,6 +20,7 @@ class Failures:
 
     def __init__(self) -> None:
         self.seen: dict[str, tuple[float, int]] = {}
+        self.under_way: Counter[str] = Counter()
 
     def count(self, address: str | None) -> None:
         """Counts one; raises TooManyFailures from the one after MOST on, until a minute after the first is over."""
@@ -30,6 +34,19 @@ class Failures:
         if failures >= MOST:
             wait = math.ceil(began + WINDOW_S - now)
             raise TooManyFailures("Too many unknown keys came from this address; see triage keys.", retry_after=wait)
+
+    @contextmanager
+    def asking(self, address: str | None) -> Iterator[bool]:
+        """While a key is looked up: whether, if all that the address has under way are bad, it is over MOST."""
+        who, now = sender(address), time.monotonic()
+        began, failures = self.seen.get(who, (now, 0))
+        self.under_way[who] += 1
+        try:
+            yield self.under_way[who] + (failures if now - began < WINDOW_S else 0) > MOST
+        finally:
+            self.under_way[who] -= 1
+            if not self.under_way[who]:
+                del self.under_way[who]
 
 
 def sender(address: str | None) -> str:

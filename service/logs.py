@@ -53,7 +53,7 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 
 def _without_message(record: logging.LogRecord) -> bool:
-    """What Celery says of a failed task repeats the error's text; the traceback says where, and of which kind it was."""
+    """What Celery says of a failed task repeats the error's text; the traceback says where it was, and the kind."""
     if record.name == "celery.app.trace":
         kind = record.exc_info[0] if record.exc_info else None
         record.msg, record.args = f"A task failed: {kind.__qualname__ if kind else 'unknown'}", None

@@ -22,10 +22,10 @@ async def show_login(request: Request, next: str = "/") -> Response:  # noqa: A0
 @router.post("/login", dependencies=[Depends(own_origin)])
 async def sign_in(request: Request, form: Form) -> Response:
     """Starts a session for a good key; the key itself is not kept."""
-    keys, wanted = request.app.state.keys, local(form.get("next", "/"))
+    keys, wanted, address = request.app.state.keys, local(form.get("next", "/")), sent_from(request)
     try:
-        caller = await keys.caller(f"Bearer {form.get('key', '').strip()}", sent_from(request))
-        known = await keys.by_id(caller.id)
+        caller = await keys.caller(f"Bearer {form.get('key', '').strip()}", address)
+        known = await keys.by_id(caller.id, address)
     except Unauthorized:
         error = "This key is unknown or revoked. Where keys come from: triage keys create NAME --scope S."
         return page(request, "login.html", 401, next=wanted, error=error)

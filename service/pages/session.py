@@ -16,7 +16,7 @@ from uuid import UUID
 from fastapi import Depends, Request, Response
 
 from models.errors import Unauthorized
-from service.auth import Caller, Known, Scope
+from service.auth import Caller, Known, Scope, sent_from
 
 COOKIE = "triage_session"
 LIFE = timedelta(hours=12)
@@ -45,7 +45,7 @@ def read(cookie: str) -> tuple[UUID, int, str]:
 async def caller(request: Request) -> Caller:
     """Who is signed in; raises Unauthorized when nobody is, the session is over, or the key was revoked."""
     key_id, ends, mac = read(request.cookies.get(COOKIE, ""))
-    known: Known = await request.app.state.keys.by_id(key_id)
+    known: Known = await request.app.state.keys.by_id(key_id, sent_from(request))
     good = hmac.compare_digest(mac.encode(), _mac(known.sha256, key_id, ends).encode())
     if not good or ends < time.time():
         raise Unauthorized("This session is over; sign in again.")

@@ -1,10 +1,17 @@
 """Who sends bad keys is slowed down, nobody else is, and what is remembered of it stays small."""
 
+import dataclasses
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
 import httpx
 import pytest
 
 from models.errors import TooManyFailures
 from service import failures
+from service.auth import Keys
 from service.failures import ADDRESSES, MOST, WINDOW_S, Failures
 
 BAD = {"Authorization": "Bearer triage_nonsense"}
@@ -77,6 +84,70 @@ def test_signing_in_counts_too(client, new_key):
     assert (refused.status_code, 0 < int(refused.headers["Retry-After"]) <= WINDOW_S) == (429, True)
     assert "Too many" in refused.text
     assert sign_in(new_key("tickets:read")).status_code == 303
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Holds each look-up of a key that is unknown until `release`; `begun` are those that have a thread."""
+
+    class Held:
+        def __init__(self):
+            self.release, self.begun, self.keys = threading.Event(), [], None
+
+        def __call__(self, keys, asked):
+            self.keys = keys
+            if asked not in keys.cache:
+                self.begun.append(asked)
+                assert self.release.wait(60)
+            return real(keys, asked)
+
+    real, made = Keys._look_up, Held()
+    monkeypatch.setattr(Keys, "_look_up", lambda keys, asked: made(keys, asked))
+    yield made
+    made.release.set()
+
+
+def under_way(held, wanted):
+    deadline = time.monotonic() + 30
+    while held.keys is None or held.keys.failures.under_way["127.0.0.1"] < wanted:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_who_is_over_the_limit_holds_one_connection_and_its_good_key_none_of_the_waiting(client, held):
+    held.release.set()
+    assert client.get("/v1/tickets").status_code == 200
+    assert fail(client, MOST) == {401}
+    held.release.clear()
+    held.begun.clear()
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(fail, client, 1) for _ in range(8)]
+        under_way(held, 8)
+        for key, known in held.keys.cache.items():
+            held.keys.cache[key] = dataclasses.replace(known, until=0.0)
+        assert client.get("/v1/tickets").status_code == 200
+        assert len(held.begun) == 1
+        held.release.set()
+        assert [answer.result() for answer in answers] == [{429}] * 8
+
+
+def test_a_made_up_session_counts_as_a_bad_key(client):
+    cookie = {"Cookie": f"triage_session=01a1feef-60f3-7010-b789-e50222ae6516.{2**40}.x", "Accept": "text/html"}
+    codes = {client.get("/tickets", headers=cookie | {"Authorization": ""}).status_code for _ in range(MOST)}
+    assert codes == {303}
+    assert client.get("/tickets", headers=cookie | {"Authorization": ""}).status_code == 429
+
+
+def test_what_is_under_way_counts_until_it_is_answered():
+    made = Failures()
+    made.count("10.0.0.1")
+    with ExitStack() as stack:
+        over = [stack.enter_context(made.asking("10.0.0.1")) for _ in range(MOST)]
+        assert over == [False] * (MOST - 1) + [True]
+        assert not stack.enter_context(made.asking("10.0.0.2"))
+    assert made.under_way == {}
+    with made.asking("10.0.0.1") as over_now:
+        assert not over_now
 
 
 def test_memory_is_bounded_and_the_oldest_is_forgotten_first():
