@@ -29,7 +29,13 @@ CLAIM_KEYS = """
 READ_KEYS = """
     SELECT k.api_key_id, k.key, k.body_sha256, k.answer FROM idempotency_keys k
     JOIN unnest(%s::uuid[], %s::text[]) AS old (api_key_id, key) USING (api_key_id, key)"""
-AMEND_KEY = "UPDATE idempotency_keys SET answer = %s::jsonb WHERE api_key_id = %s AND key = %s"
+AMEND_KEY = """
+    UPDATE idempotency_keys SET answer = %s::jsonb, body_sha256 = CASE WHEN %s THEN '' ELSE body_sha256 END
+    WHERE api_key_id = %s AND key = %s"""
+REUSED = "This Idempotency-Key was already used with another body; use a new key."
+FORGOTTEN = (
+    "A ticket first sent under this Idempotency-Key was erased, and these are not as many tickets; use a new key."
+)
 
 COLUMNS = {
     "id": "uuid", "source": "text", "external_id": "text", "channel": "text", "language": "text", "requester": "text",
@@ -96,12 +102,13 @@ async def _replay(
     cursor = await connection.execute(READ_KEYS, ([k[0] for k in old], [k[1] for k in old]))
     for api_key_id, key, body_sha256, answer in await cursor.fetchall():
         submission = keyed[api_key_id, key]
-        # No hash is kept of an erased ticket: whatever comes under its key is a repeat.
-        if bytes(body_sha256) in (submission.body_sha256, b""):
-            submission.receipts = [Receipt(**receipt) for receipt in answer["receipts"]]
-        else:
+        submission.receipts = [Receipt(**receipt) for receipt in answer["receipts"]]
+        if bytes(body_sha256) == submission.body_sha256:
+            continue
+        # No hash is kept of an erased ticket: what came under its key is not known any more, but how much it was.
+        if body_sha256 or len(submission.receipts) != len(submission.tickets):
             submission.receipts = []
-            submission.error = InvalidRequest("This Idempotency-Key was already used with another body; use a new key.")
+            submission.error = InvalidRequest(REUSED if body_sha256 else FORGOTTEN)
 
 
 async def _insert(tickets: list[NewTicket], connection: Connection) -> set[UUID]:
@@ -123,11 +130,14 @@ async def _settle(connection: Connection, fresh: list[Submission], inserted: set
     """Turns tickets that were there before into duplicates or new runs, and the stored answers with them."""
     repeated = [(s, i) for s in fresh for i, ticket in enumerate(s.tickets) if ticket.id not in inserted]
     # These rows are locked one by one, so the order of keys must hold over the whole group.
+    forgotten = set()
     for submission, i in sorted(repeated, key=_ticket_key):
-        submission.receipts[i] = await _repeat(connection, submission.tickets[i])
+        submission.receipts[i], erased = await _repeat(connection, submission.tickets[i])
+        if erased:
+            forgotten.add(submission.key)
     for submission in {id(s): s for s, _ in repeated}.values():
         if submission.key is not None:
-            await connection.execute(AMEND_KEY, (_answer(submission), *submission.key))
+            await connection.execute(AMEND_KEY, (_answer(submission), submission.key in forgotten, *submission.key))
 
 
 def _ticket_key(place: tuple[Submission, int]) -> tuple[str, str]:
@@ -136,17 +146,18 @@ def _ticket_key(place: tuple[Submission, int]) -> tuple[str, str]:
     return ticket.source, ticket.external_id or ""
 
 
-async def _repeat(connection: Connection, ticket: NewTicket) -> Receipt:
+async def _repeat(connection: Connection, ticket: NewTicket) -> tuple[Receipt, bool]:
+    """What became of a ticket that was there before, and whether it is erased."""
     cursor = await connection.execute(LOCK_TICKET, (ticket.source, ticket.external_id))
     row = await cursor.fetchone()
     if row is None:
         raise SerializationFailure("retention has deleted the ticket at this moment")  # so the group is written again
     old_id, status, content, erased = row
     if erased or bytes(content) == ticket.content_sha256:
-        return Receipt(str(old_id), status, duplicate=True)
+        return Receipt(str(old_id), status, duplicate=True), erased
     await connection.execute(KEEP_REVISION, (old_id,))
     await connection.execute(REVISE, dataclasses.asdict(ticket) | {"old_id": old_id})
-    return Receipt(str(old_id), "queued")
+    return Receipt(str(old_id), "queued"), False
 
 
 def _answer(submission: Submission) -> str:

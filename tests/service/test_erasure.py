@@ -100,6 +100,44 @@ def test_under_its_idempotency_key_another_body_is_a_repeat(client, sql):
     assert sql("SELECT count(*) FROM tickets") == [(1,)]
 
 
+def post_batch(client, *bodies, key="first"):
+    tickets = [{"body": body, "external_id": body[:1]} for body in bodies]
+    return client.post("/v1/tickets/batch", json={"tickets": tickets}, headers={"Idempotency-Key": key})
+
+
+def test_under_a_batchs_key_another_number_of_tickets_is_refused_after_one_was_erased(client, sql):
+    first = post_batch(client, "a", "b").json()
+    client.delete(first["items"][1]["url"])
+    assert post_batch(client, "a", "b").json() == first
+    for other in (post_batch(client, "a"), post_batch(client, "c", "d", "e"), post(client)):
+        assert other.status_code == 422
+        assert "erased" in other.json()["detail"]
+    assert post_batch(client, "c", "d", "e", key="new").status_code == 202
+    assert sql("SELECT count(*) FROM tickets") == [(5,)]
+
+
+def test_under_the_key_of_one_a_batch_is_refused_after_it_was_erased(client):
+    client.delete(post(client).json()["url"])
+    assert post_batch(client, "a", "b").status_code == 422
+    assert post_batch(client, "a", "b", key="new").status_code == 202
+
+
+def test_sent_again_under_a_new_key_its_hash_does_not_come_back(client, sql):
+    client.delete(post(client).json()["url"])
+    again = post(client, key="new").json()
+    assert [found for found in (*SECRETS, *fingerprints(SAID["body"])) if found in everything(sql)] == []
+    assert post(client, "another body", "new").json() == again
+
+
+def test_in_a_batch_under_a_new_key_its_hash_does_not_come_back(client, sql):
+    first = post_batch(client, "a", "b").json()["items"]
+    client.delete(first[0]["url"])
+    for key, bodies in {"with": ("c", "a", "b"), "without": ("b", "d")}.items():
+        assert post_batch(client, *bodies, key=key).status_code == 202
+    hashes = dict(sql("SELECT key, length(body_sha256) FROM idempotency_keys"))
+    assert hashes == {"first": 0, "with": 0, "without": 32}
+
+
 def test_one_that_waits_ends_without_an_llm(client, drain, sql, monkeypatch):
     url = post(client).json()["url"]
     asked = []
