@@ -1,6 +1,6 @@
 """When an llm that somebody has to mend first is loaded again: ever more seldom, as each trial may cost money.
 
-Called by `llms`.
+Called by `llm`.
 """
 
 import time

@@ -5,6 +5,7 @@ Called by the API. The next group is gathered and written while the one before i
 
 import asyncio
 from collections import deque
+from contextvars import Context
 from uuid import UUID
 
 from models.errors import QueueFull, Unavailable
@@ -53,7 +54,8 @@ class Door:
     def _begin(self) -> None:
         """Wakes a writer, the one that wrote last if it is idle; what else comes in this turn joins its group."""
         if self.idle:
-            task = asyncio.create_task(self._write(self.idle.pop()), name="door")
+            # In a context of its own: what it logs is of a whole group, not of the request that woke it.
+            task = asyncio.create_task(self._write(self.idle.pop()), name="door", context=Context())
             self.writing.add(task)
             task.add_done_callback(self.writing.discard)
 

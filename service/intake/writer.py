@@ -56,8 +56,10 @@ class Writer:
                 continue
             except Exception as error:
                 if (refusal := _refusal(error)) is not None:
-                    # Only the kind is logged, because the error's text may quote the ticket.
-                    log.warning("door.refused", error=type(error).__name__, tickets=len(group))
+                    # The kind, and where a mistake of ours happened: the error's text, which may quote the ticket, is
+                    # left out, by the form of all our tracebacks too.
+                    place = None if isinstance(refusal, InvalidRequest) else error
+                    log.warning("door.refused", error=type(error).__name__, tickets=len(group), exc_info=place)
                     return refusal
                 log.warning("postgres.away", error=type(error).__name__)
                 break

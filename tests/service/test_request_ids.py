@@ -63,6 +63,19 @@ def test_lines_of_a_request_carry_its_id_and_its_tickets_and_no_text(loaded, new
     assert SECRET not in json.dumps(told)
 
 
+def test_the_writers_lines_are_of_no_request_and_say_where_it_failed_but_not_what(client, monkeypatch, lines):
+    async def broken(*given):
+        raise ValueError(SECRET)
+
+    monkeypatch.setattr("service.intake.writer.write", broken)
+    answer = client.post("/v1/tickets", json={"body": SECRET}, headers={"X-Request-ID": "mine-4"})
+    assert (answer.status_code, answer.headers["x-request-id"]) == (500, "mine-4")
+    (told,) = [line for line in lines() if line["event"] == "door.refused"]
+    assert (told["error"], told["tickets"], "request" in told) == ("ValueError", 1, False)
+    assert "in broken" in told["exception"]
+    assert SECRET not in json.dumps(lines())
+
+
 def test_a_mistake_of_ours_has_the_id_and_where_it_happened_but_not_what_it_says(client, monkeypatch, lines):
     async def broken(*given):
         raise ValueError(SECRET) from KeyError(SECRET)
