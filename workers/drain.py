@@ -117,9 +117,11 @@ class Drain:
         return bool(batches)
 
     def _claim(self, *, busy: bool) -> Open | None:
-        """The next batch, with the engine; None when nothing is due."""
+        """The next batch, with the engine; None when nothing is due, or an llm is to be told other labels first."""
         with transaction(self.database) as session:
             version, vocabulary = taxonomy.active(session)
+        if self.llms.behind(vocabulary):
+            return None  # the look after this drain tells it, and goes on
         batch = claim(self.database, self.pace.size, busy=busy)
         if not batch.tickets:
             return None

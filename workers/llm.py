@@ -121,6 +121,11 @@ class Llm:
             return error.message
         return None
 
+    def behind(self, taxonomy: Taxonomy) -> bool:
+        """Whether it is loaded with another taxonomy than this, and will be told this one by the next look."""
+        told = self.untrained is None or self.error is not None or self.taxonomy == taxonomy
+        return not told and self._spent() is None
+
     def load(self, taxonomy: Taxonomy | None = None) -> None:
         """Loads and warms it if it is not, or no longer; raises what keeps it from being loaded.
 
@@ -142,6 +147,8 @@ class Llm:
             self.wanted = self._written(taxonomy)
             self.served = self._served(self.wanted)
         self.card, self.refused = counting(self.wanted, self.served, self.engine)
+        # Only now: until its card is there it is asked with the labels of the old one.
+        self.taxonomy = taxonomy
         self.error = None
         log.info("llm.ready", llm=self.name)
 
@@ -150,7 +157,6 @@ class Llm:
             return dataclasses.replace(load_card(self.path), name=self.name)
         if taxonomy is None:
             raise EngineDown(f"The llm {self.name} waits for a taxonomy: it was trained on none.")
-        self.taxonomy = taxonomy
         return self.untrained.card(self.engine, taxonomy)
 
     def billed(self, prompt_tokens: int | None, completion_tokens: int | None) -> None:
@@ -181,10 +187,14 @@ class Llm:
     def _cost(self, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
         return self.price.of(prompt_tokens, completion_tokens) if self.price is not None else None
 
+    def _told(self, name: str, labels: TaxonomyField) -> bool:
+        """Whether its prompts show the field as it is in force: with other titles they ask something else."""
+        return self.taxonomy is not None and self.taxonomy.field(name) == labels
+
     def _codes(self, card: Card, name: str, labels: TaxonomyField) -> dict[str, str]:
         known = card.codes.get(name, {})
         missing = [label.id for label in labels.labels if label.id not in known]
-        if missing and self.untrained is not None:
+        if self.untrained is not None and (missing or not self._told(name, labels)):
             raise EngineDown(f"The llm {self.name} has not been told the new labels yet: it will be in a few seconds.")
         if missing:
             raise ConfigError(

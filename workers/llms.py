@@ -75,6 +75,10 @@ class Llms:
         """Whether any of them has to be told the labels."""
         return any(llm.untrained is not None for llm in self.all.values())
 
+    def behind(self, taxonomy: Taxonomy) -> bool:
+        """Whether any of them is still to be told this taxonomy."""
+        return any(llm.behind(taxonomy) for llm in self.all.values())
+
     def ready(self) -> bool:
         """Whether any ticket can be classified now."""
         return any(llm.error is None for llm in self.all.values())
