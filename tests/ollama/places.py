@@ -120,6 +120,8 @@ class Clouded:
         return replace(card, served=(f"{model}/completions",))
 
     def nowhere(self, card: Card) -> Card:
+        if not self.cloud.models:  # one that lists nothing does not say what it lacks
+            self.cloud.add("another", card.path)
         return replace(card, name=LATE)
 
 
