@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 def retention(
     months: Annotated[int, typer.Option(min=1, max=1200, help="Delete what was received longer ago than this")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many there are")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first on a terminal")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first; needed without a terminal")] = False,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
@@ -56,9 +56,13 @@ def _with_engine(data_dir: Path | None, months: int, *, dry_run: bool, agreed: b
 
 
 def _ask(old: int, before: datetime, agreed: bool) -> None:
-    if sys.stdin.isatty() and not agreed:
-        what = f"{counted(old, 'ticket')} received before {moment(before)} will be deleted for good. Go on?"
-        typer.confirm(what, abort=True, err=True)
+    if agreed:
+        return
+    if not sys.stdin.isatty():
+        what = f"{counted(old, 'ticket')} would be deleted for good: without a terminal, say --yes."
+        raise typer.BadParameter(what, param_hint="--yes")
+    what = f"{counted(old, 'ticket')} received before {moment(before)} will be deleted for good. Go on?"
+    typer.confirm(what, abort=True, err=True)
 
 
 def _delete(engine: Engine, before: datetime, old: int) -> int:

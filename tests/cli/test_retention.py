@@ -73,13 +73,15 @@ def with_old(count):
 def test_old_tickets_go_with_all_that_was_said_of_them(stored, seed, counts, monkeypatch):
     monkeypatch.setattr(retention, "BATCH", BATCH)
     seed(2_500)
-    assert json.loads(stored("retention", "--months", 14, "--json").out)["deleted"] == 0
+    assert json.loads(stored("retention", "--months", 14, "--yes", "--json").out)["deleted"] == 0
     dry = stored("retention", "--months", 12, "--dry-run")
     assert dry.out == "2,500 tickets received more than 12 months ago would be deleted.\n"
     assert counts() == with_old(2_500)
-    assert stored("retention", "--months", 12).out == "Deleted 2,500 tickets received more than 12 months ago.\n"
+    assert (
+        stored("retention", "--months", 12, "--yes").out == "Deleted 2,500 tickets received more than 12 months ago.\n"
+    )
     assert counts() == TODAY
-    assert "Deleted 0 tickets" in stored("retention", "--months", 12).out
+    assert "Deleted 0 tickets" in stored("retention", "--months", 12, "--yes").out
 
 
 def test_no_table_that_hangs_on_tickets_is_forgotten(sql):
@@ -92,7 +94,7 @@ def test_the_limit_is_a_calendar_month_by_the_databases_clock(stored, sql):
     for age in ("3 months -1 minute", "3 months 1 minute"):
         ((received,),) = sql("SELECT now() - CAST(%s AS interval)", age)
         write.ticket(age, received_at=received)
-    assert "Deleted 1 ticket " in stored("retention", "--months", 3).out
+    assert "Deleted 1 ticket " in stored("retention", "--months", 3, "--yes").out
     assert sql("SELECT body FROM tickets") == [("3 months -1 minute",)]
 
 
@@ -101,7 +103,7 @@ def test_the_report_is_over_what_is_left(stored, seed, client, counts):
     seed(30)
     both = client.get("/v1/report").json()
     assert (both["tickets"]["received"], both["cascade"]["accuracy"][0]["n"]) == (31, 31)
-    stored("retention", "--months", 12)
+    stored("retention", "--months", 12, "--yes")
     left = client.get("/v1/report").json()
     assert {**left, "generated_at": None} == {**today, "generated_at": None}
 
@@ -112,7 +114,7 @@ def test_a_ticket_on_its_way_stays(stored, sql, status):
     lease = {"lease_id": "01a1feef-60f3-7010-b789-e50222ae6516"} if status == "working" else {}
     for state, more in (("failed", {}), (status, lease)):
         write.ticket(state, received_at="2020-01-31T00:00:00Z", status=state, **more)
-    ran = stored("retention", "--months", 1)
+    ran = stored("retention", "--months", 1, "--yes")
     assert ran.out.splitlines() == [
         "Deleted 1 ticket received more than 1 month ago.",
         "Left alone: 1 that wait or are being classified.",
@@ -124,13 +126,13 @@ def test_rows_that_others_hold_are_passed_over_and_named(stored, seed, sql, coun
     seed(3)
     with psycopg.connect(conninfo(database_url)) as other:
         other.execute("SELECT FROM tickets WHERE body = 'old 2' FOR UPDATE")
-        ran = stored("retention", "--months", 12)
+        ran = stored("retention", "--months", 12, "--yes")
     assert ran.out.splitlines() == [
         "Deleted 2 tickets received more than 12 months ago.",
         "Left alone: 1 in use at this moment; run it again for these.",
     ]
     assert counts() == with_old(1)
-    assert "Deleted 1 ticket " in stored("retention", "--months", 12).out
+    assert "Deleted 1 ticket " in stored("retention", "--months", 12, "--yes").out
 
 
 @contextmanager
@@ -153,7 +155,7 @@ def test_killed_in_the_middle_whole_batches_are_gone_and_the_same_goes_on(
     stored, seed, sql, counts, database_url, tmp_path
 ):
     seed(2 * retention.BATCH + 5)
-    words = [*TRIAGE, "retention", "--months", "12"]
+    words = [*TRIAGE, "retention", "--months", "12", "--yes"]
     with stuck_in_the_second_batch(sql, database_url):
         with (tmp_path / "printed").open("wb") as printed:
             running = subprocess.Popen(words, stdout=printed, stderr=printed, env=os.environ, cwd=tmp_path)
@@ -164,7 +166,7 @@ def test_killed_in_the_middle_whole_batches_are_gone_and_the_same_goes_on(
         running.wait(30)
     eventually(lambda: sql(BACKENDS) == [(0,)], why="its connection to Postgres did not end")
     assert counts() == with_old(retention.BATCH + 5)
-    again = json.loads(stored("retention", "--months", "12", "--json").out)
+    again = json.loads(stored("retention", "--months", "12", "--yes", "--json").out)
     assert (again["deleted"], again["left"]) == (retention.BATCH + 5, 0)
     assert counts() == TODAY
 
@@ -180,11 +182,11 @@ def test_interrupted_it_says_how_to_go_on(stored, seed, counts, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(command, "delete_old", interrupted)
-        ran = stored("retention", "--months", 12)
+        ran = stored("retention", "--months", 12, "--yes")
     assert ran.code == 130
     assert "Stopped after 100 tickets; the same command goes on." in ran.err
     assert counts() == with_old(150)
-    assert "Deleted 150 tickets" in stored("retention", "--months", 12).out
+    assert "Deleted 150 tickets" in stored("retention", "--months", 12, "--yes").out
 
 
 def test_a_ticket_sent_again_while_it_is_deleted_is_a_new_one(client, sql, database_url):
@@ -214,6 +216,18 @@ def test_on_a_terminal_it_asks_first(stored, seed, counts, monkeypatch, said, co
     ran = stored("retention", "--months", 12)
     assert (ran.code, counts()) == (code, left)
     assert "2 tickets received before" in ran.err
+    assert stored("retention", "--months", 12, "--yes").code == 0
+    assert counts() == TODAY
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_without_a_terminal_it_deletes_only_when_told_yes(stored, seed, counts, monkeypatch, count):
+    seed(count)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    ran = stored("retention", "--months", 12)
+    assert (ran.code, counts()) == (2, with_old(count))
+    said = " ".join(ran.err.replace("│", " ").split())  # in a box, as wide as the terminal
+    assert "would be deleted for good: without a terminal, say --yes." in said
     assert stored("retention", "--months", 12, "--yes").code == 0
     assert counts() == TODAY
 
