@@ -64,15 +64,22 @@ def _title(label: str) -> str:
 def _typical(texts: Texts) -> dict[str, list[str]]:
     """For each label the texts nearest to the mean of its TF-IDF vectors."""
     vectors = TfidfVectorizer(sublinear_tf=True, max_features=50_000)
-    vectors.fit(text for some in texts.values() for text in some)
+    try:
+        vectors.fit(text for some in texts.values() for text in some)
+    except ValueError:  # no text has a word of two characters: none is more typical than another
+        return {label: [text[:EXAMPLE_CHARS] for text in _distinct(some)[:EXAMPLES]] for label, some in texts.items()}
     return {label: _nearest(vectors, some) for label, some in texts.items()}
 
 
 def _nearest(vectors: Any, texts: list[str]) -> list[str]:
-    distinct = list(dict.fromkeys(text for text in texts if text))
+    distinct = _distinct(texts)
     if not distinct:
         return []
     weights = vectors.transform(distinct)
     nearness = weights @ weights.mean(axis=0).T
     best = sorted(range(len(distinct)), key=lambda i: -float(nearness[i, 0]))[:EXAMPLES]
     return [distinct[i][:EXAMPLE_CHARS] for i in best]
+
+
+def _distinct(texts: list[str]) -> list[str]:
+    return list(dict.fromkeys(text for text in texts if text))

@@ -1,6 +1,7 @@
 """init: the files to start from; from labelled tickets also an llm that learned from them and serves at once."""
 
 import os
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -42,26 +43,28 @@ def init(
     ] = None,
 ) -> None:
     """Writes a triage.yaml and a taxonomy.yaml to start from; never over files that are there."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name in (*FILES, *([LINEAR] if data else [])):
         if (folder / name).exists():
             raise ConfigError(f"{folder / name} exists already: choose another folder, or move it away first.")
     if data is not None:
         _from_tickets(folder, data)
         return
+    folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         shutil.copyfile(DEMO_LLMS / name, folder / name)
     say(f"Wrote triage.yaml and taxonomy.yaml to {folder.resolve()}; they use the demo llms until you name your own.")
+    _say_next(folder)
 
 
 def _from_tickets(folder: Path, data: Path) -> None:
     """All of it is made beside its place first, so that a file that cannot teach leaves nothing behind."""
-    with tempfile.TemporaryDirectory(prefix=".triage-init-", dir=folder) as place:
+    beside = next(place for place in (folder, *folder.parents) if place.exists())
+    with tempfile.TemporaryDirectory(prefix=".triage-init-", dir=beside) as place:
         made = Path(place)
         vocabulary.draft_to(made / "taxonomy.yaml", data)
         trained = train.learn(made / "taxonomy.yaml", data, made / LINEAR)
         (made / "triage.yaml").write_text(CONFIG, encoding="utf-8")
-        (folder / LINEAR).parent.mkdir(exist_ok=True)
+        (folder / LINEAR).parent.mkdir(parents=True, exist_ok=True)
         for name in (LINEAR, *reversed(FILES)):
             os.rename(made / name, folder / name)
     _say_what_is_there(folder, trained)
@@ -73,7 +76,13 @@ def _say_what_is_there(folder: Path, trained: "Trained") -> None:
         share = f"{report.accuracy.value:.1%} of {counted(report.accuracy.n, 'ticket')} that it had not seen"
         say(f"Field {name}: the llm is right on {share}" + (_UNSURE if report.temperature is None else "."))
     say("Nothing is automated until a label has an automate_at. The examples in taxonomy.yaml and the words in the llm")
-    say("are from your tickets: keep them where the tickets may be kept. Describe each label there, then triage up.")
+    say("are from your tickets: keep them where the tickets may be kept. Describe each label there.")
+    _say_next(folder)
+
+
+def _say_next(folder: Path) -> None:
+    here = folder.resolve() == Path.cwd()
+    say("Next: " + ("" if here else f"TRIAGE_CONFIG={shlex.quote(str(folder / FILES[0]))} ") + "triage up")
 
 
 _UNSURE = ", but too few tickets to say how sure it is: all go to review."

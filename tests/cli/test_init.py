@@ -29,6 +29,7 @@ def test_labelled_tickets_become_everything_that_serves(init, triage, tmp_path, 
     ran = init(tickets())
     assert ran.code == 0, ran.err
     mine = tmp_path / "mine"
+    assert ran.err.endswith("Next: TRIAGE_CONFIG=mine/triage.yaml triage up\n")
     assert names(mine) == ["models", "taxonomy.yaml", "triage.yaml"]
     assert names(mine / "models" / "linear") == PARTS
     fields = yaml.safe_load((mine / "taxonomy.yaml").read_text())["fields"]
@@ -71,6 +72,7 @@ def test_every_field_is_learned(init, tmp_path):
     ("rows", "sentence"),
     [
         ([], "No ticket of the file has a label"),
+        ([{"body": one, "label": one} for one in "ab"], "Each label needs at least 5 tickets"),
         ([*tickets(n=30), BROKEN], "t.jsonl, line 31: not valid JSON."),
         (tickets(n=13), "Each label needs at least 5 tickets"),
         ([*tickets(n=30), {"body": "x"}], "1 ticket without a label, the first on line 31"),
@@ -81,7 +83,7 @@ def test_what_cannot_teach_leaves_nothing(init, tmp_path, rows, sentence):
     ran = init(rows)
     assert ran.code == 1
     assert sentence in ran.err
-    assert names(tmp_path / "mine") == []
+    assert names(tmp_path) == ["t.jsonl"]
 
 
 def test_nothing_is_written_over(init, triage, tmp_path):
@@ -91,5 +93,7 @@ def test_nothing_is_written_over(init, triage, tmp_path):
     assert ran.code == 1
     assert "models/linear exists already" in ran.err
     assert names(tmp_path / "mine") == ["models"]
-    assert triage("init", "mine").code == 0
+    made = triage("init", "mine")
+    assert made.code == 0
+    assert made.err.endswith("Next: TRIAGE_CONFIG=mine/triage.yaml triage up\n")
     assert "triage.yaml exists already" in init(tickets(n=60)).err

@@ -35,6 +35,11 @@ def test_labels_come_by_frequency_with_distinct_examples():
     assert found.named("Software") is None
 
 
+def test_texts_without_a_word_are_examples_in_their_order():
+    found = draft([(text, {"category": text.upper()}) for text in "abb"]).fields_["category"]
+    assert [(label.id, label.examples) for label in found.labels] == [("B", ("b",)), ("A", ("a",))]
+
+
 def test_ids_never_collide():
     labels = ["a b", "a  b", "a_b", "a+b", "###", "***"]
     found = draft([(f"text {n}", {"category": label}) for n, label in enumerate(labels)]).fields_["category"]
