@@ -53,9 +53,11 @@ def for_vocabulary(
     while _needed(labels, grouped) > len(found):
         longest = max((field for field in labels if field not in grouped), key=lambda f: len(labels[f]), default=None)
         if longest is None or len(labels[longest]) <= MOST:
+            likely = "" if found else "Its family in triage.yaml is probably wrong for this llm. "
             raise ConfigError(
-                f"The labels need {_needed(labels, grouped)} codes of one token each, and this llm has {len(found)}: "
-                "use fewer fields or labels, or another llm, and see that its family in triage.yaml is right."
+                f"{likely}The labels need {_needed(labels, grouped)} codes of one token each, and this llm has "
+                f"{len(found)}: use fewer fields or labels, or another llm, and see that its family in "
+                "triage.yaml is right."
             )
         grouped[longest] = groups(labels[longest])
     free = iter(found)

@@ -6,7 +6,6 @@ Its prompts begin with every field's labels, in the same words for every ticket.
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from models.errors import ConfigError
 from models.llm.card import Card
 from models.llm.codes import LEVELS, for_vocabulary
 from models.llm.text import neutralise
@@ -25,10 +24,7 @@ def card(
 ) -> Card:
     """What the llm is asked with; `known` and `shows` as codes.for_vocabulary takes them. Raises ConfigError."""
     fields = _fields(taxonomy)
-    try:
-        codes = for_vocabulary({f: [label.id for label in one.labels] for f, one in fields.items()}, known, shows)
-    except ConfigError as error:
-        raise ConfigError(f"{name}: {error.message}") from None
+    codes = for_vocabulary({f: [label.id for label in one.labels] for f, one in fields.items()}, known, shows)
     return Card(
         name=name,
         path=path,

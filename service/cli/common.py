@@ -55,7 +55,8 @@ def database_url(found: settings.Settings) -> str:
     urls = embedded.running(found.data_dir)
     if urls is None:
         raise ServerError(
-            f"No Triage is running on {found.data_dir}: start triage up first, or set TRIAGE_DATABASE_URL."
+            f"No Triage is running on {found.data_dir}: start triage up first, or set TRIAGE_DATA_DIR to "
+            "where it runs, or TRIAGE_DATABASE_URL."
         )
     return urls.database_url
 

@@ -16,6 +16,7 @@ from models.whole import whole
 from service import settings
 from service.cli import evaluated, labelled, llm_names, noted
 from service.cli import train as train_linear
+from service.cli.common import say
 from service.config import Arm
 from service.logs import configure
 from service.settings import Loaded
@@ -182,8 +183,10 @@ def _write(found: dict[str, Any], json: Path | None, html: Path | None) -> None:
     if json is not None:
         with whole(json) as part:
             part.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
+        say(f"Wrote {json}.")
     if html is not None:
         from service.pages import evaluation  # with the web framework, which no other form needs
 
         with whole(html) as part:
             part.write_text(evaluation.render(found), encoding="utf-8")
+        say(f"Wrote {html}.")

@@ -19,7 +19,7 @@ from service.config import SERVERS, EngineConfig
 from service.logs import configure
 from service.settings import DEMO_LLMS, Loaded
 
-llm = typer.Typer(help="The llms of triage.yaml: list, show, check, create, pull.", no_args_is_help=True)
+llm = typer.Typer(help="The llms of triage.yaml: list, show, check, verify, create, pull.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="An llm's name in triage.yaml")]
 
 
@@ -117,7 +117,10 @@ def pull(name: Name) -> None:
 
 def _known(loaded: Loaded, name: str) -> str:
     if name not in loaded.config.llms:
-        raise ConfigError(f"There is no llm {name!r} in triage.yaml; there are: {', '.join(loaded.config.llms)}.")
+        raise ConfigError(
+            f"There is no llm {name!r} in {loaded.settings.config}; there are: {', '.join(loaded.config.llms)}. "
+            "TRIAGE_CONFIG says which file is read."
+        )
     return name
 
 
@@ -126,7 +129,10 @@ def _in_ollama(loaded: Loaded, name: str) -> tuple[str, str]:
     config = loaded.config.llms[_known(loaded, name)]
     engine = loaded.config.engines[config.engine]
     if engine.kind != "ollama":
-        raise ConfigError(f"The llm {name} runs on {engine.kind}, not on an Ollama: there is nothing to make or check.")
+        raise ConfigError(
+            f"The llm {name} runs on {engine.kind}, not on an Ollama, so there is nothing to make or check there: "
+            f"triage llm verify {name} --data F and triage doctor say whether it will do."
+        )
     return engine.url, config.model
 
 

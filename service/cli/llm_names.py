@@ -28,7 +28,7 @@ def load(found: Settings, names: Collection[str], train: Callable[[], Path] | No
     for name in dict.fromkeys(names):
         form = f"linear:{train()}" if train and name == TRAINED else name
         if form not in llms:
-            engine, llm = _made(config, form)
+            engine, llm = _made(config, form, found.config)
             engines[llm.engine] = engines.get(llm.engine, engine)
             llms[name] = llm
     policy = config.policy if config else PolicyConfig(primary=next(iter(llms)))
@@ -42,12 +42,15 @@ def _kind(name: str) -> str | None:
     return kind if ":" in name and kind in KINDS else None
 
 
-def _made(config: Config | None, name: str) -> tuple[EngineConfig, LlmConfig]:
+def _made(config: Config | None, name: str, file: Path) -> tuple[EngineConfig, LlmConfig]:
     kind, value = _kind(name), name.partition(":")[2]
     if kind is None or not value:
         known = f"; there are: {', '.join(config.llms)}" if config else ""
         forms = ", ".join(f"{kind}:..." for kind in KINDS)
-        raise ConfigError(f"There is no llm {name!r} in triage.yaml{known}. Without triage.yaml say {forms}.")
+        raise ConfigError(
+            f"There is no llm {name!r} in {file}{known}. TRIAGE_CONFIG says which file is read; "
+            f"without one say {forms}."
+        )
     return KINDS[kind](config, value)
 
 

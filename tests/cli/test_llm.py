@@ -123,10 +123,12 @@ def test_what_is_wrong_with_a_create(triage, server, tmp_path):
 
 @pytest.mark.parametrize("command", ["check", "create", "pull"])
 def test_llms_that_are_not_in_an_ollama(triage, server, command):
-    assert "runs on llamacpp, not on an Ollama" in triage("llm", command, "inside").err
+    refused = triage("llm", command, "inside").err
+    assert "runs on llamacpp, not on an Ollama" in refused
+    assert "triage llm verify inside --data F and triage doctor" in refused
     ran = triage("llm", command, "nobody")
     assert (ran.code, ran.err.count("\n")) == (1, 1)
-    assert "there are: mine, shipped, inside" in ran.err
+    assert "in triage.yaml; there are: mine, shipped, inside. TRIAGE_CONFIG" in ran.err
 
 
 @pytest.mark.parametrize("command", ["list", "check", "create", "pull"])

@@ -51,6 +51,7 @@ def test_several_llms_and_the_policy_in_one_call(triage, folder, answers):
         assert figure in ran.out
     assert "needs about 90 rows" in ran.out
     assert "<svg" in (folder / "o.html").read_text()
+    assert ran.err.endswith("Wrote o.json.\nWrote o.html.\n")
 
 
 def test_files_prompt_and_codes_are_named_by_their_hashes(triage, folder):

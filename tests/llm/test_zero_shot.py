@@ -78,6 +78,9 @@ def test_groups_are_listed_with_their_members() -> None:
     assert made(field, shows=None).header.splitlines()[1] == "A = label_0"
 
 
-def test_too_few_codes_name_the_llm() -> None:
-    with pytest.raises(ConfigError, match=r"^mistral: The labels need 4 codes of one token each, and this llm has 0"):
+def test_an_llm_without_any_code_has_another_family() -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"^Its family in triage.yaml is probably wrong for this llm\. The labels need 4 codes",
+    ):
         made(known=lambda _: False)
