@@ -36,7 +36,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Without a database and a deadline for each example, so that a slow machine finds what a fast one does.
-hypothesis.settings.register_profile("triage", deadline=None, database=None)
+hypothesis.settings.register_profile(
+    "triage", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("triage")
 
 ROOT = Path(__file__).resolve().parent.parent
