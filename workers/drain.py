@@ -89,13 +89,16 @@ class Drain:
         """
         batches: deque[Open] = deque()
         away: Unavailable | None = None
-        while self._claim_ahead(batches, going=away is None and self.going):
-            one = batches.popleft()
-            try:
-                self._finish(one)
-            except Unavailable as error:
-                away = error
-            finally:
+        try:
+            while self._claim_ahead(batches, going=away is None and self.going):
+                one = batches[0]
+                try:
+                    self._finish(one)
+                except Unavailable as error:
+                    away = error
+                batches.popleft().close()
+        finally:  # a lease must not outlive the work, whatever went wrong
+            for one in batches:
                 one.close()
         if away is not None:
             raise away

@@ -1,5 +1,7 @@
 """Batches overlap: the next is claimed before the last is written, but who lost a worker has one to itself."""
 
+import threading
+
 import pytest
 
 from models.errors import EngineDown, Unavailable
@@ -169,3 +171,14 @@ def test_a_batch_fills_the_slots_and_is_never_huge(tickets, size):
     now[0] = 1.0
     pace.settled(tickets)
     assert pace.size == size
+
+
+def test_a_mistake_of_ours_leaves_no_lease_that_lives_on(pairs, ten, monkeypatch):
+    def mistake(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(drains, "record", mistake)
+    with pytest.raises(ZeroDivisionError):
+        pairs.run()
+    assert [thread.name for thread in threading.enumerate() if thread.name == "renew"] == []
+    assert not pairs.running.locked()
