@@ -9,7 +9,8 @@ from workers.runtime import Runtime
 def register(app: Celery, runtime: Runtime) -> None:
     """Gives the application its tasks over one runtime."""
 
-    @app.task(name=TaskName.CLASSIFY_DUE)  # type: ignore[untyped-decorator]  # celery has no types
+    # Not shared: this runtime is this application's alone, not that of every one made later.
+    @app.task(name=TaskName.CLASSIFY_DUE, shared=False)  # type: ignore[untyped-decorator]  # celery has no types
     def classify_due() -> None:
         """Work is due: which, only the table knows."""
         # Celery must not see an error: its own line about one repeats what the error says.

@@ -55,6 +55,8 @@ def test_ctrl_c_under_load(up: Up) -> None:
         psutil.Process(up.pid).send_signal(signal.SIGINT)
         for waiter in waiters:
             waiter.join(20)
+        # Postgres stops after the worker; a quick worker may be done with them before it stops.
+        assert up.one("SELECT count(*) FROM tickets WHERE status = 'queued'") > 0
         worker.send_signal(signal.SIGCONT)
         assert up.process is not None
         assert up.process.wait(60) == 0
@@ -65,7 +67,6 @@ def test_ctrl_c_under_load(up: Up) -> None:
         assert posters.lost() == []
         assert {answer.json()["id"] for answer in waited} <= {str(i) for (i,) in up.sql("SELECT id FROM tickets")}
         assert up.one("SELECT count(*) FROM tickets WHERE status = 'working' OR lease_id IS NOT NULL") == 0
-        assert up.one("SELECT count(*) FROM tickets WHERE status = 'queued'") > 0
     up.start()
 
 

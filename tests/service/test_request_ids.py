@@ -115,7 +115,7 @@ def celery_over(work, loaded):
     runtime = object.__new__(Runtime)
     runtime.work = work
     register(app, runtime)
-    return app.tasks[TaskName.CLASSIFY_DUE], app.task(work, name="plain")
+    return app.tasks[TaskName.CLASSIFY_DUE], app.task(work, name="plain", shared=False)
 
 
 def test_no_line_of_a_failed_task_has_what_the_error_says(loaded, lines):
