@@ -8,8 +8,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ CONTEXT = 2_560
 # The raw list that each call asks for, about 5 us an entry; what it lacks comes from a second call of about 0.4 ms.
 # With 11 codes, 32 held them all for 73 to 86 % of the demo's tickets, and 24 to 48 were equally fast.
 TOP = 32
+# For one call and for the first one of all, in seconds; a large llm may read for minutes on a CPU.
+DEADLINE_S = 120.0
+LOAD_S = 600.0
 # A unix socket's path has 108 bytes in Linux, its closing NUL included.
 _LONGEST_SOCKET = 107
 
@@ -46,14 +49,26 @@ class _Loaded:
 
 
 class LlamaCpp:
-    """Scores with llama.cpp in this process. `threads` is per llm: one is best for the tiny ones."""
+    """Scores with llama.cpp in this process; `deadline_s` is for a call in all.
+
+    `threads` is per llm: one is best for the tiny ones.
+    """
 
     kind = "llamacpp"
     shows: int | None = None
     version = VERSION
 
-    def __init__(self, directory: Path, *, parallel: int = 4, threads: int = 1, context: int = CONTEXT):
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        parallel: int = 4,
+        threads: int = 1,
+        context: int = CONTEXT,
+        deadline_s: float = DEADLINE_S,
+    ):
         self.parallel = parallel
+        self._deadline_s = deadline_s
         self._threads = threads
         self._context = context
         self._sockets = _private(directory)
@@ -73,18 +88,14 @@ class LlamaCpp:
         with self._loading:
             before = self._loaded.get(card.name)
             if before is None or before.card != card:
-                ready = self._start(card)
-                self._warm(ready)
-                self._loaded[card.name] = ready
+                self._loaded[card.name] = self._start(card)
             return card
 
     def score(self, llm: str, prompt: str, codes: Sequence[str]) -> Scores:
         """Raw log-probabilities of all `codes`: one call, and a second cached one for those below the raw list."""
         ready = self._of(llm)
         asked = time.perf_counter()
-        with ready.slots.one() as slot:
-            waited = time.perf_counter() - asked
-            logprobs, usages = _score(ready, prompt, codes, slot)
+        (logprobs, usages), waited = ready.slots.ask(partial(_score, ready, prompt, codes), self._deadline_s)
         call = time.perf_counter() - asked
         return Scores(logprobs, len(logprobs) == len(set(codes)), _timings(call * 1e3, waited * 1e3, usages))
 
@@ -96,8 +107,10 @@ class LlamaCpp:
         """The tokens of a text, as a prompt that holds it has them."""
         return len(self._of(llm).server.tokenize(text))
 
-    def open_breaker(self, llm: str) -> None:
-        """It has none: what runs in this process does not go away for a while."""
+    def open_breaker(self, llm: str) -> str | None:
+        """Only when every slot hangs: what runs in this process does not go away for a while."""
+        ready = self._loaded.get(llm)
+        return None if ready is None else ready.slots.hung()
 
     def close(self) -> None:
         """Stops every server and removes the sockets."""
@@ -113,8 +126,12 @@ class LlamaCpp:
         return ready
 
     def _start(self, card: Card) -> _Loaded:
+        """Loaded, and the header read in every slot."""
         server = self._server(card)
-        return _Loaded(card, server, ids(card, server.tokenize), Slots(self.parallel))
+        codes = ids(card, server.tokenize)
+        ready = _Loaded(card, server, codes, Slots(self.parallel))
+        ready.slots.every(partial(_score, ready, _asked(card, "warm"), list(codes)), LOAD_S)
+        return ready
 
     def _server(self, card: Card) -> Server:
         """The weights in memory, with room for the prompts: the same ones while only what is asked has changed."""
@@ -133,12 +150,6 @@ class LlamaCpp:
         server = Server(card.path, socket, parallel=self.parallel, threads=self._threads, context=context)
         self._weights[card.name] = made = _Weights(card.digest, server)
         return made
-
-    def _warm(self, ready: _Loaded) -> None:
-        """Every slot reads the header, all at once."""
-        prompt = _asked(ready.card, "warm")
-        with ThreadPoolExecutor(self.parallel) as pool:
-            list(pool.map(lambda slot: _score(ready, prompt, list(ready.ids), slot), range(self.parallel)))
 
 
 def _asked(card: Card, text: str) -> str:

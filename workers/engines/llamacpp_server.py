@@ -18,6 +18,7 @@ from models.errors import EngineDown, EngineError, PromptTooLong, TicketRejected
 VERSION = str(xllamacpp.__version__)
 # Lifts every code above every other token without losing float32 precision.
 BIAS = 100.0
+_TOKENIZE_S = 60.0
 
 
 class Server:
@@ -55,12 +56,16 @@ class Server:
 
     def tokenize(self, text: str, *, begin: bool = False) -> list[int]:
         """Asks the server's own tokenizer, which reads control tokens in a text just as a completion does."""
+        body = json.dumps({"content": text, "add_special": begin, "parse_special": True})
         connection = http.client.HTTPConnection("localhost")
-        with socket.socket(socket.AF_UNIX) as connection.sock:
-            connection.sock.connect(str(self._socket))
-            body = json.dumps({"content": text, "add_special": begin, "parse_special": True})
-            connection.request("POST", "/tokenize", body, {"Content-Type": "application/json"})
-            tokens: list[int] = json.loads(connection.getresponse().read())["tokens"]
+        try:
+            with socket.socket(socket.AF_UNIX) as connection.sock:
+                connection.sock.settimeout(_TOKENIZE_S)
+                connection.sock.connect(str(self._socket))
+                connection.request("POST", "/tokenize", body, {"Content-Type": "application/json"})
+                tokens: list[int] = json.loads(connection.getresponse().read())["tokens"]
+        except TimeoutError:
+            raise EngineDown("llama.cpp's tokenizer did not answer in time.") from None
         return tokens
 
 
