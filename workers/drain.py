@@ -18,6 +18,7 @@ from service.config import Config
 from workers.arms import Served, serve
 from workers.claim import Batch, Claimed, claim, give_back, renewed
 from workers.llms import Llms
+from workers.ours import Ours
 from workers.pace import Pace
 from workers.record import Attempt, Done, record, reject
 
@@ -132,7 +133,8 @@ class Drain:
             self.pace.start()
         lease = renewed(self.database, batch)
         lease.__enter__()
-        futures: Scoring = {self.pool.submit(self._score, vocabulary, ticket): ticket for ticket in batch.tickets}
+        ours = Ours(self.database, batch, self.llms.leaves)
+        futures: Scoring = {self.pool.submit(self._begin, vocabulary, ours, ticket): ticket for ticket in batch.tickets}
         return Open(batch, version, futures, lease)
 
     def _finish(self, one: Open) -> None:
@@ -141,6 +143,11 @@ class Drain:
         asked = self._settle(one.batch, one.version, one.futures)
         if self.going:
             self.pace.settled(asked)
+
+    def _begin(self, vocabulary: taxonomy.Taxonomy, ours: Ours, ticket: Claimed) -> Served:
+        if not ours.has(ticket.id):
+            raise Stopped("the ticket is no longer ours")
+        return self._score(vocabulary, ticket)
 
     def _score(self, vocabulary: taxonomy.Taxonomy, ticket: Claimed) -> Served:
         if self.stopping.is_set():

@@ -1,14 +1,16 @@
 """The llms of this worker, each behind its engine: which are loaded, and their rows. Called by `classify`."""
 
+import ipaddress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from sqlalchemy.orm import Session
 
 from models.errors import TriageError
 from models.taxonomy import Taxonomy
-from service.config import SERVERS
+from service.config import SERVERS, EngineConfig
 from service.settings import Loaded
 from workers import building
 from workers.calibrations import Calibrations
@@ -35,6 +37,7 @@ class Llms:
             engines[name] = building.build(config, models, sockets, self._billed)
             if config.spend_limit_per_day is not None:
                 spends[name] = Spend(name, config.spend_limit_per_day, list(models))
+        self.leaves = any(_elsewhere(loaded.config.engines[llm.engine]) for llm in wanted.values())
         self.spends = list(spends.values())
         self.engines = list(engines.values())
         self.figures = Figures()
@@ -102,6 +105,17 @@ class Llms:
     def close(self) -> None:
         for engine in self.engines:
             engine.close()
+
+
+def _elsewhere(engine: EngineConfig) -> bool:
+    """Whether a text that it is asked about leaves this machine."""
+    if engine.kind not in SERVERS:
+        return False
+    host = urlsplit(engine.url).hostname or ""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
 
 
 def _state(llm: Llm, taxonomy: Taxonomy) -> dict[str, Any]:
