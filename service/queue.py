@@ -13,6 +13,8 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from service.outage import Outage
+
 log = structlog.get_logger()
 QUEUE = "triage"
 INTERVAL_S = 0.1
@@ -62,6 +64,7 @@ class Bell:
     def __init__(self, redis_url: str):
         self.app = celery_app(redis_url)
         self.redis = connect(redis_url)
+        self.outage = Outage()
         self.wanted = threading.Event()
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._run, name="bell", daemon=True)
@@ -95,4 +98,8 @@ class Bell:
                 self.app.send_task(TaskName.CLASSIFY_DUE, queue=QUEUE, retry=False)
         except (RedisError, OperationalError, OSError) as error:
             # Workers look by themselves every few seconds, so the ticket is only later, not lost.
-            log.warning("redis.away", error=type(error).__name__)
+            if self.outage.lasts():
+                log.warning("redis.away", error=type(error).__name__)
+        else:
+            if self.outage.over():
+                log.info("redis.back")

@@ -1,5 +1,6 @@
 """The worker process: Celery receives the bell, the runtime does the work. Started by `triage worker`."""
 
+import logging
 import shutil
 import tempfile
 import warnings
@@ -11,6 +12,7 @@ from celery.exceptions import SecurityWarning
 
 from service.queue import QUEUE, celery_app
 from service.settings import Loaded
+from workers.losses import CONSUMER, Losses
 from workers.runtime import Runtime
 from workers.tasks import register
 
@@ -41,9 +43,12 @@ def run(loaded: Loaded) -> None:
     runtime = Runtime(loaded, sockets)
     register(app, runtime)
     _connect(runtime)
+    losses = Losses(loaded.settings.urls()[1])
+    logging.getLogger(CONSUMER).addFilter(losses)
     try:
         app.worker_main(list(ARGUMENTS))
     finally:
+        logging.getLogger(CONSUMER).removeFilter(losses)
         runtime.close()
         shutil.rmtree(sockets, ignore_errors=True)
 
