@@ -19,8 +19,8 @@ from service.cli import client as over_http
 from service.cli.client import Client, read, refusal, retry_after
 from service.cli.common import DataDir, Json, counted, notes, print_json, say, visible
 from service.cli.importfile import BARE, Bad, ImportFile, Row, batches
+from service.cli.waiting import Waiting
 
-LOOK_S = 0.5
 SHOWN = 20
 Judged = Literal["dataset", "import"]
 
@@ -140,11 +140,12 @@ class Import:
 
     def _wait(self, bars: Progress) -> None:
         """In the order in which they were posted, which is about that in which they are classified."""
-        for ticket_id in bars.track(self.ids, description="Classifying"):
-            while (ticket := self.client.get(f"/v1/tickets/{ticket_id}"))["status"] in ("queued", "working"):
-                over_http.sleep(LOOK_S)
+        waiting = Waiting(self.client, self.file.source, self.ids)
+        task = bars.add_task("Classifying", total=len(self.ids))
+        for ticket in waiting.done():
             now = [(one["field"], one["action"]) for one in ticket["triage"] if one["run"] == ticket["run"]]
             self.outcomes.update((ticket["status"], *decided) for decided in now or [("", "")])
+            bars.update(task, advance=1)
 
     def result(self) -> dict[str, Any]:
         bad = {"bad": _by_line(self.bad), "bad_verdicts": _by_line(self.refused)}

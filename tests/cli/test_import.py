@@ -19,7 +19,8 @@ from models import taxonomy
 from models.db import transaction
 from service import settings
 from service.cli import client as over_http
-from service.cli import ticketfile
+from service.cli import ticketfile, waiting
+from service.cli.client import Client
 
 COUNT = "SELECT count(*) FROM tickets"
 
@@ -223,6 +224,38 @@ def test_it_waits_for_the_results_and_counts_them(post, drain, sql):
     assert outcomes == {("done", action): n for action, n in sql("SELECT action, count(*) FROM triages GROUP BY 1")}
     assert sum(outcomes.values()) == 31
     assert "done, review: " in post(numbered(30) + lines([{"body": ""}]), "--wait").out
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What is read of the service, with pages of twenty."""
+    paths, real = [], Client.get
+    monkeypatch.setattr(waiting, "PAGE", 20)
+
+    def get(client, path):
+        paths.append("page" if "?" in path else path.partition("/v1/")[2].partition("/")[0])
+        return real(client, path)
+
+    monkeypatch.setattr(Client, "get", get)
+    return paths
+
+
+def test_what_is_done_is_read_in_pages(post, drain, asked):
+    with draining(drain):
+        first = post(numbered(50), "--wait", "--json")
+    del asked[:]
+    again = post(numbered(50), "--wait", "--json")
+    assert asked == ["page"] * 3
+    assert json.loads(again.out)["outcomes"] == json.loads(first.out)["outcomes"]
+
+
+def test_what_stands_under_many_newer_ones_is_found_too(post, drain, asked, sql):
+    assert post(numbered(5)).code == 0
+    assert post(lines({"id": n, "body": "another question"} for n in range(30))).code == 0
+    drain.run()
+    ran = post(numbered(5), "--wait", "--json")
+    assert asked == ["page"] + ["tickets"] * 5
+    assert sum(row["n"] for row in json.loads(ran.out)["outcomes"]) == 5
 
 
 def test_outcomes_of_several_fields_are_counted_apart(post, drain, sql, database):
