@@ -3,6 +3,7 @@
 Read once at every start. A wrong or unknown setting raises ConfigError with a sentence that names it.
 """
 
+import hashlib
 import os
 import re
 from functools import cached_property
@@ -18,6 +19,7 @@ from models.errors import ConfigError
 from service.config import Config, read_config
 
 PREFIX = "TRIAGE_"
+FINGERPRINT = "X-Triage-Configuration"  # of /readyz: by it doctor sees that the service runs with another triage.yaml
 SECRETS = Path("/run/secrets")  # where containers find theirs: a file named after the setting, in lower case
 DEMO_LLMS = Path(__file__).resolve().parent.parent / "models" / "llm" / "demo"
 
@@ -89,6 +91,11 @@ class Loaded(BaseModel):
     settings: Settings
     config: Config
     folder: Path
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells one triage.yaml from another by what it means, not by its comments."""
+        return hashlib.sha256(self.config.model_dump_json().encode()).hexdigest()[:16]
 
     @cached_property
     def taxonomy_path(self) -> Path:

@@ -13,6 +13,7 @@ from models.errors import Unavailable
 from models.tables import Worker
 from service.auth import AnyCaller
 from service.queue import connect
+from service.settings import FINGERPRINT
 from service.tickets.backlog import LIVE
 
 router = APIRouter(tags=["health"])
@@ -39,7 +40,8 @@ def readyz(request: Request) -> Response:
         return _not_ready(error.message)
     if not _redis_answers(state.loaded.settings.redis_url.get_secret_value()):
         missing.append("Redis does not answer: tickets are taken and classified, each a few seconds later.")
-    return JSONResponse({"status": "degraded" if missing else "ok", "missing": missing})
+    found = {"status": "degraded" if missing else "ok", "missing": missing}
+    return JSONResponse(found, headers={FINGERPRINT: state.loaded.fingerprint})
 
 
 @router.get("/openapi.json", include_in_schema=False)

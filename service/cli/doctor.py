@@ -24,7 +24,7 @@ from service.config import SERVERS, Arm
 from service.experiments.assignment import require_fields
 from service.helpdesks import build_all
 from service.queue import connect
-from service.settings import PREFIX, Loaded, Settings, connection_secrets
+from service.settings import FINGERPRINT, PREFIX, Loaded, Settings, connection_secrets
 from service.tickets.backlog import backlog
 
 NEARLY_FULL = 0.8
@@ -182,11 +182,15 @@ def _redis(loaded: Loaded) -> str:
 def _api(loaded: Loaded) -> str:
     url = f"{local_address(loaded.settings)}/readyz"
     try:
-        found = httpx.get(url, timeout=5, trust_env=False).json()
+        answer = httpx.get(url, timeout=5, trust_env=False)
+        found = answer.json()
     except (httpx.HTTPError, ValueError):
         raise TriageError(f"No Triage answers at {url}: start triage up, or set TRIAGE_PORT as it was given.") from None
     if found.get("status") != "ok":
         raise TriageError(" ".join(found.get("missing", [])) or "The service at this port is not Triage.")
+    if answer.headers.get(FINGERPRINT) != loaded.fingerprint:
+        file = loaded.settings.config
+        raise TriageError(f"{file} was changed since the service was started, or it runs with another: restart it.")
     return f"ready at {url.removesuffix('/readyz')}"
 
 

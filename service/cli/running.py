@@ -8,15 +8,16 @@ from typing import Annotated
 
 import httpx
 import typer
-from sqlalchemy import select
+from sqlalchemy import func, select, tuple_
+from sqlalchemy.orm import Session
 
 import migrations
 from models import taxonomy
 from models.errors import ConfigError
-from models.tables import ApiKey
+from models.tables import ApiKey, Triage
 from service import settings, supervisor
 from service.auth import Scope, create_key
-from service.cli.common import DataDir, database_url, one_transaction, say, write_private
+from service.cli.common import DataDir, counted, database_url, one_transaction, say, write_private
 from service.experiments import kept
 from service.experiments.assignment import require_fields
 from service.logs import configure
@@ -118,10 +119,26 @@ def prepare(loaded: Loaded, url: str) -> None:
     require_fields(loaded.config, vocabulary.fields_)
     with one_transaction(url) as session:
         version, changes = taxonomy.store(session, vocabulary)
+        gone = _kept(session, changes or [])
         kept.keep(session, loaded.config)
     if changes is not None:
         what = f": {', '.join(changes) or 'other order'}" if version > 1 else ""
         say(f"Stored {loaded.taxonomy_path.name} as taxonomy version {version}{what}.")
+        if gone:
+            have = ", ".join(f"{label} ({counted(n, 'ticket')})" for label, n in gone.items())
+            say(
+                f"It leaves out labels that tickets have: {have}. They keep them, as of version {version - 1}; no "
+                f"other ticket gets one. If {loaded.taxonomy_path} is not the file you meant, start with the right one: it "
+                "becomes the next version."
+            )
+
+
+def _kept(session: Session, changes: list[str]) -> dict[str, int]:
+    """Of the labels that a new version leaves out, those that tickets have, and how many."""
+    gone = [tuple(line[2:].split("/", 1)) for line in changes if line.startswith("- ")]
+    of_tickets = (Triage.newest, tuple_(Triage.field, Triage.label).in_(gone))
+    found = select(Triage.field, Triage.label, func.count()).where(*of_tickets).group_by(Triage.field, Triage.label)
+    return {f"{field}/{label}": n for field, label, n in session.execute(found.order_by(Triage.field, Triage.label))}
 
 
 def first_key(loaded: Loaded, url: str) -> None:

@@ -7,6 +7,7 @@ import stat
 import subprocess
 
 import pytest
+import yaml
 
 from models.errors import TriageError
 from service.cli import backup, common, demo, keys
@@ -48,6 +49,29 @@ def test_a_key_is_shown_once_listed_without_its_text_and_revoked(stored, sql):
     assert sql("SELECT revoked_at IS NOT NULL FROM api_keys") == [(True,)]
     assert stored("keys", "revoke", "01a1feef-60f3-7010-b789-e50222ae6516").code == 1
     assert "tickets:write" in stored("keys", "create", "x", "--scope", "all").err
+
+
+def test_labels_that_go_and_tickets_that_keep_them_are_named(stored, client, drain, sql, tmp_path):
+    stored("migrate")
+    client.post("/v1/tickets/batch", json={"tickets": [{"body": "I want a refund"}] * 3}).raise_for_status()
+    drain.run()
+    (label,) = {label for (label,) in sql("SELECT label FROM triages")}
+    file = tmp_path / "taxonomy.yaml"
+    with_it = file.read_text()
+    document = yaml.safe_load(with_it)
+    labels = document["fields"]["category"]["labels"]
+    unused = next(one["id"] for one in labels if one["id"] not in (label, "other"))
+    for gone, said in (
+        (unused, ""),
+        (label, f"labels that tickets have: category/{label} (3 tickets). They keep them,"),
+    ):
+        labels[:] = [one for one in labels if one["id"] != gone]
+        file.write_text(yaml.safe_dump(document))
+        ran = stored("migrate")
+        assert f"- category/{gone}" in ran.err
+        assert said in ran.err
+        assert ("labels that tickets have" in ran.err) == bool(said)
+    assert set(sql("SELECT label, taxonomy_version FROM triages")) == {(label, 1)}
 
 
 def test_migrate_is_repeatable_and_check_tells(stored, sql):

@@ -1,6 +1,7 @@
 """doctor explains each state in which tickets are classified later, or not as they should be, and says what to do."""
 
 import json
+import re
 
 import pytest
 
@@ -33,6 +34,16 @@ def test_all_is_well(says, worker):
     worker()
     assert says("API")[0]
     assert says("queue") == (True, "0 of 100000 tickets wait")
+
+
+def test_a_triage_yaml_that_was_changed_after_the_start(says, worker, tmp_path):
+    worker()
+    file = tmp_path / "triage.yaml"
+    file.write_text("# by its meaning, not its comments\n" + file.read_text())
+    assert says("API")[0]
+    file.write_text(re.sub(r"escalate_below: [0-9.]+", "escalate_below: 0.123", file.read_text()))
+    ok, told = says("API")
+    assert (ok, "restart it" in told) == (False, True)
 
 
 def test_no_worker(says):
