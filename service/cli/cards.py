@@ -12,8 +12,6 @@ from models.llm.card import Card, load_card, sha256
 from models.taxonomy import Taxonomy
 from service.settings import Loaded
 
-LISTED = {"ollama": 20, "openai": 20}  # of the likeliest tokens, by kind of engine; others score any code
-
 
 def card(loaded: Loaded, name: str) -> Card:
     """The card that was written, or for an llm that was not trained on our prompts one for the labels of the file.
@@ -49,8 +47,21 @@ def _fits(loaded: Loaded, name: str) -> dict[str, Calibration]:
 def untrained(loaded: Loaded, name: str, vocabulary: Taxonomy, known: Callable[[str], bool]) -> Card:
     """That of an llm which was not trained on our prompts, when `known` are its tokens."""
     config = loaded.config.llms[name]
-    shows = LISTED.get(loaded.config.engines[config.engine].kind)
+    shows = _shows(loaded.config.engines[config.engine].kind)
     return zero_shot.card(name, Path(), "", str(config.family), vocabulary, known, shows)
+
+
+def _shows(kind: str) -> int | None:
+    """How many of the likeliest tokens such an engine lists; None where it scores any code."""
+    if kind == "ollama":
+        from workers.engines.ollama import Ollama  # slow to import
+
+        return Ollama.shows
+    if kind == "openai":
+        from workers.engines.openai import OpenAi  # slow to import
+
+        return OpenAi.shows
+    return None
 
 
 def _in_ollama(loaded: Loaded, name: str, draft: Card) -> Callable[[str], bool] | None:

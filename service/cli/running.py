@@ -128,8 +128,8 @@ def prepare(loaded: Loaded, url: str) -> None:
             have = ", ".join(f"{label} ({counted(n, 'ticket')})" for label, n in gone.items())
             say(
                 f"It leaves out labels that tickets have: {have}. They keep them, as of version {version - 1}; no "
-                f"other ticket gets one. If {loaded.taxonomy_path} is not the file you meant, start with the right one: it "
-                "becomes the next version."
+                f"other ticket gets one. If {loaded.taxonomy_path} is not the file you meant, start with the right "
+                "one: it becomes the next version."
             )
 
 
