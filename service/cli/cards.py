@@ -47,12 +47,12 @@ def _fits(loaded: Loaded, name: str) -> dict[str, Calibration]:
 def untrained(loaded: Loaded, name: str, vocabulary: Taxonomy, known: Callable[[str], bool]) -> Card:
     """That of an llm which was not trained on our prompts, when `known` are its tokens."""
     config = loaded.config.llms[name]
-    shows = _shows(loaded.config.engines[config.engine].kind)
-    return zero_shot.card(name, Path(), "", str(config.family), vocabulary, known, shows)
+    return zero_shot.card(name, Path(), "", str(config.family), vocabulary, known, shows(loaded, name))
 
 
-def _shows(kind: str) -> int | None:
-    """How many of the likeliest tokens such an engine lists; None where it scores any code."""
+def shows(loaded: Loaded, name: str) -> int | None:
+    """How many of the likeliest tokens the llm's engine lists; None where it scores any code."""
+    kind = loaded.config.engines[loaded.config.llms[name].engine].kind
     if kind == "ollama":
         from workers.engines.ollama import Ollama  # slow to import
 

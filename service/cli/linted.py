@@ -28,7 +28,7 @@ def _asked(loaded: Loaded, name: str, taxonomy: Taxonomy) -> "Asked | None":
     """None for one whose weights are not there, which is doctor's business."""
     from models.taxonomy_lint import Asked  # scikit-learn takes a second to load
 
-    shows = cards.LISTED.get(loaded.config.engines[loaded.config.llms[name].engine].kind)
+    shows = cards.shows(loaded, name)
     zero = loaded.config.llms[name].family is not None
     most = MOST * MOST if shows else None
     try:
