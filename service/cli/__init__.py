@@ -1,4 +1,4 @@
-"""The command line `triage`: one file per group of commands. Errors are one sentence on stderr, never a traceback."""
+"""The command line `triage`: a file or folder per group of commands. Errors are a sentence on stderr, no traceback."""
 
 import signal
 import sys

@@ -8,25 +8,15 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.errors import TriageError
-from service.cli import (
-    backup,
-    calibrate,
-    demo,
-    doctor,
-    evaluate,
-    imports,
-    init,
-    keys,
-    llm,
-    llm_verify,
-    offline,
-    report,
-    retention,
-    running,
-    runs,
-    train,
-    vocabulary,
-)
+from service.cli import backup, doctor, init, keys, report, retention, running, runs, train
+from service.cli.calibrate import command as calibrate
+from service.cli.classify import command as classify
+from service.cli.demo import command as demo
+from service.cli.evaluate import command as evaluate
+from service.cli.imports import command as imports
+from service.cli.llm import command as llm
+from service.cli.llm import verify as llm_verify
+from service.cli.taxonomy import command as taxonomy
 
 app = typer.Typer(
     help="Reads support tickets and says which queue they belong to, how sure it is, and which llm does it better.",
@@ -43,9 +33,9 @@ for group in (
     runs,
     llm,
     llm_verify,
-    vocabulary,
+    taxonomy,
     report,
-    offline,
+    classify,
     evaluate,
     calibrate,
     train,

@@ -17,8 +17,9 @@ from models import taxonomy
 from models.errors import TriageError
 from models.llm import policy
 from service import settings
-from service.cli import calibrated, cards, llm
 from service.cli.common import DataDir, Json, database_url, one_transaction, print_json, redis_url, screen
+from service.cli.llm import cards, confidence
+from service.cli.llm import command as llm
 from service.cli.running import local_address
 from service.config import SERVERS, Arm
 from service.experiments.assignment import require_fields
@@ -119,12 +120,12 @@ def _llm(name: str, loaded: Loaded) -> str:
 def _confidence(name: str, loaded: Loaded) -> str:
     """How far it can be believed; a calibration that is there and does not count is to be mended."""
     try:
-        found = calibrated.states(loaded, name, cards.card(loaded, name), taxonomy.load(loaded.taxonomy_path))
+        found = confidence.states(loaded, name, cards.card(loaded, name), taxonomy.load(loaded.taxonomy_path))
     except TriageError:
         return "not known, for what another line says"
     if any(state["why"] for state in found.values()):
-        raise TriageError(calibrated.told(found))
-    return calibrated.told(found)
+        raise TriageError(confidence.told(found))
+    return confidence.told(found)
 
 
 def _own(arm: Arm, loaded: Loaded) -> str:
@@ -136,7 +137,7 @@ def _own(arm: Arm, loaded: Loaded) -> str:
     if not kinds.isdisjoint(SERVERS):
         return "there; the worker's log says policy.uncalibrated where it does not count"
     names = (arm.primary, arm.fallback)
-    primary, fallback = (calibrated.counting(loaded, name, cards.card(loaded, name)) for name in names)
+    primary, fallback = (confidence.counting(loaded, name, cards.card(loaded, name)) for name in names)
     fields = taxonomy.load(loaded.taxonomy_path).fields_
     for name in own.fields.keys() & fields.keys():
         ids = [label.id for label in fields[name].labels]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from models.errors import ConfigError
-from service.cli import train, vocabulary
+from service.cli import train
 from service.cli.common import counted, say
+from service.cli.taxonomy import command as vocabulary
 from service.settings import DEMO_LLMS
 
 if TYPE_CHECKING:

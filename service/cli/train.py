@@ -15,9 +15,10 @@ from models import taxonomy
 from models.errors import ConfigError, InvalidRequest
 from models.llm.card import sha256
 from models.taxonomy import Taxonomy
-from service.cli import labelled, ticketfile
+from service.cli import ticketfile
 from service.cli.common import notes, say, screen
-from service.cli.labelled import Labelled
+from service.cli.evaluate import labelled
+from service.cli.evaluate.labelled import Labelled
 
 if TYPE_CHECKING:
     from models.llm.linear.training import Example, Report, Trained

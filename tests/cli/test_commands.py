@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from models.errors import TriageError
-from service.cli import backup, common, demo, keys
+from service.cli import backup, common, keys
+from service.cli.demo import command as demo
 
 
 def test_help_and_wrong_usage(triage):

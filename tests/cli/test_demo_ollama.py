@@ -11,7 +11,7 @@ from standin import ollama
 
 from models import taxonomy
 from service import settings
-from service.cli import demo_ollama
+from service.cli.demo import ollama as demo_ollama
 from service.settings import DEMO_LLMS
 from workers.llms import Llms
 

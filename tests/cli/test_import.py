@@ -18,9 +18,10 @@ from serving import draining, serving
 from models import taxonomy
 from models.db import transaction
 from service import settings
-from service.cli import client as over_http
-from service.cli import ticketfile, waiting
-from service.cli.client import Client
+from service.cli import ticketfile
+from service.cli.imports import client as over_http
+from service.cli.imports import waiting
+from service.cli.imports.client import Client
 
 COUNT = "SELECT count(*) FROM tickets"
 

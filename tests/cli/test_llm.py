@@ -7,7 +7,7 @@ import pytest
 from places import PARAMETERS
 from standin import Fault, ollama
 
-from service.cli import ollama_admin
+from service.cli.llm import ollama_admin
 from service.settings import DEMO_LLMS
 from workers.engines.llamacpp import CONTEXT
 

@@ -7,9 +7,10 @@ import pytest
 from places import PARAMETERS
 from standin import ollama
 
-from service.cli import llm_verify, parity, verified
-from service.cli.llm_verify import Reference
-from service.cli.verified import Line
+from service.cli.llm import findings, parity
+from service.cli.llm import verify as llm_verify
+from service.cli.llm.findings import Line
+from service.cli.llm.verify import Reference
 from service.settings import DEMO_LLMS
 
 YAML = """
@@ -211,7 +212,7 @@ def test_what_a_server_without_log_probabilities_leaves_unsaid():
         "calibrated": False,
         "times": {"call_ms": {"p50": 1.0, "p95": 2.0}, "load_ms": {"p50": None, "p95": None}},
     }
-    said = {line.what: (line.ok, line.says) for line in verified.lines("f", figures)}
+    said = {line.what: (line.ok, line.says) for line in findings.lines("f", figures)}
     assert said["f, answers"] == (False, "1 of 2 tickets were refused or got no score; 1 ticket had no text")
     assert "never listed: A" in said["f, codes"][1]
     assert said["f, mass"][0] is None

@@ -6,7 +6,7 @@ import re
 import pytest
 from synthetic import TAXONOMY, tickets
 
-from service.cli import batch
+from service.cli.classify import batch
 
 CONFIG = """
 taxonomy: taxonomy.yaml

@@ -10,7 +10,7 @@ from shipped import SHIPPED, write
 from models.llm.calibration import Calibration
 from models.taxonomy import load
 from service import settings
-from service.cli.asking import _raw, ask, opened
+from service.cli.evaluate.asking import _raw, ask, opened
 from service.config import Arm
 from service.settings import DEMO_LLMS
 
@@ -101,7 +101,7 @@ def test_what_is_said_of_the_scope_is_before_prior_and_temperature():
 
 def logs(tmp_path, vocabulary):
     """The logarithms of what the llm says of the tickets, as it is served."""
-    from service.cli.labelled import read
+    from service.cli.evaluate.labelled import read
 
     rows, _ = read(tmp_path / "rows.jsonl", vocabulary, bare_too=True)
     with opened(settings.load(config=tmp_path / "triage.yaml"), ["stock"], vocabulary) as llms:

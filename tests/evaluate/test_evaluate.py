@@ -11,7 +11,7 @@ from synthetic import TAXONOMY, tickets
 
 import service.cli.train
 import service.pages.evaluation
-from service.cli import asking
+from service.cli.evaluate import asking
 from service.settings import DEMO_LLMS
 
 PROMISED = {

@@ -10,9 +10,9 @@ from shipped import SHIPPED, write
 
 from models.llm.answer import answer
 from models.taxonomy import Taxonomy
-from service.cli import permuting
-from service.cli.asking import Asked
-from service.cli.labelled import Labelled
+from service.cli.evaluate import permuting
+from service.cli.evaluate.asking import Asked
+from service.cli.evaluate.labelled import Labelled
 from service.settings import DEMO_LLMS
 
 YAML = """

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from models.llm import memory
-from service.cli.ollama_admin import PARAMETERS
+from service.cli.llm.ollama_admin import PARAMETERS
 from service.config import read_config
 
 ROOT = Path(__file__).resolve().parents[2]

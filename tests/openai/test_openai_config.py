@@ -9,7 +9,7 @@ from cloud import Cloud
 from models.errors import ConfigError, TriageError
 from models.llm.card import load_card
 from models.llm.prices import Price, published
-from service.cli.llm import state
+from service.cli.llm.command import state
 from service.config import Config, read_config
 from service.settings import DEMO_LLMS, Loaded
 from workers import building

@@ -11,9 +11,9 @@ from models.errors import ConfigError, InvalidRequest
 from models.evaluation.figures import figures
 from models.llm.calibration import CALIBRATED, UNCALIBRATED, Calibration
 from models.taxonomy import Taxonomy
-from service.cli.asking import Asked, ask
-from service.cli.labelled import OUTSIDE, Labelled
-from service.cli.recalibrating import Recalibrated, recalibrate
+from service.cli.calibrate.fitting import Recalibrated, recalibrate
+from service.cli.evaluate.asking import Asked, ask
+from service.cli.evaluate.labelled import OUTSIDE, Labelled
 from service.config import Arm
 from workers.llm import Llm
 from workers.llms import Llms

@@ -14,9 +14,11 @@ from rich.progress import track
 from models import taxonomy
 from models.errors import ConfigError
 from service import settings
-from service.cli import answers, llm_names, ticketfile
-from service.cli.answers import Shown
+from service.cli import ticketfile
+from service.cli.classify import answers
+from service.cli.classify.answers import Shown
 from service.cli.common import counted, notes, say
+from service.cli.evaluate import llm_names
 from service.config import PolicyConfig
 from service.logs import configure
 from service.settings import Loaded
@@ -90,7 +92,7 @@ def _decided(
     """Many at once where one linear llm decides alone, else as many as the engines serve."""
     texts = [(ticket.get("subject") or "", ticket["body"]) for ticket in tickets]
     if all(engine.kind == "linear" for engine in llms.engines):
-        from service.cli import batch  # needs numpy
+        from service.cli.classify import batch  # needs numpy
 
         alone = batch.batch(llms, policy, vocabulary)
         if alone is not None:
@@ -101,7 +103,7 @@ def _decided(
 def _in_order(
     llms: "Llms", policy: PolicyConfig, vocabulary: taxonomy.Taxonomy, texts: list[tuple[str, str]]
 ) -> Iterator[Shown]:
-    from service.cli.steady import classify as ask  # only this command needs engines
+    from service.cli.classify.steady import classify as ask  # only this command needs engines
 
     with ThreadPoolExecutor(llms.parallel) as pool:
         waiting: deque[Future[Any]] = deque()

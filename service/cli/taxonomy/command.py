@@ -14,8 +14,9 @@ from models.errors import ConfigError, InvalidRequest
 from models.llm.text import prepare
 from models.taxonomy import Taxonomy
 from service import settings
-from service.cli import linted, ticketfile
+from service.cli import ticketfile
 from service.cli.common import DataDir, Json, print_json, say, screen, store
+from service.cli.taxonomy import llms
 from service.settings import Loaded
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def lint(
 
     served = _served(file)
     vocabulary = taxonomy.load(file or settings.load().taxonomy_path)
-    found = findings(vocabulary, linted.asked(served, vocabulary) if served else [], vram_gib)
+    found = findings(vocabulary, llms.asked(served, vocabulary) if served else [], vram_gib)
     if json:
         print_json([{name: getattr(one, name) for name in ("level", "place", "what", "do")} for one in found])
     else:

@@ -18,10 +18,10 @@ from models.errors import ConfigError, EngineDown, EngineError
 from models.evaluation.answered import OUTSIDE, Answered
 from models.llm.calibration import Calibration
 from models.taxonomy import Taxonomy
-from service.cli import labelled
+from service.cli.classify.steady import classify
 from service.cli.common import notes
-from service.cli.labelled import Labelled
-from service.cli.steady import classify
+from service.cli.evaluate import labelled
+from service.cli.evaluate.labelled import Labelled
 from service.config import Arm
 from service.settings import Loaded
 from workers.cascade import LEAST

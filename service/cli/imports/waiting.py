@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
-from service.cli import client as over_http
-from service.cli.client import Client
+from service.cli.imports import client as over_http
+from service.cli.imports.client import Client
 
 LOOK_S = 0.5
 PAGE = 500

@@ -14,15 +14,15 @@ from models.errors import ConfigError
 from models.llm.card import sha256
 from models.whole import whole
 from service import settings
-from service.cli import evaluated, labelled, llm_names, noted
 from service.cli import train as train_linear
 from service.cli.common import say
+from service.cli.evaluate import labelled, llm_names, remarks, tables
 from service.config import Arm
 from service.logs import configure
 from service.settings import Loaded
 
 if TYPE_CHECKING:
-    from service.cli.measuring import Fits
+    from service.cli.evaluate.measuring import Fits
     from workers.llms import Llms
 
 POLICY = "policy"
@@ -72,7 +72,7 @@ def evaluate(
         arms = _arms(loaded, llm or [], policy=policy)
         again = [llm_names.load(settings.settings(), [llm_names.TRAINED], partial(Path, one)) for one in more.values()]
         found = _found(loaded, inputs, arms, targets, seed, permute_codes or 1, again)
-    evaluated.show(found)
+    tables.show(found)
     _write(found, json, html)
 
 
@@ -120,8 +120,8 @@ def _found(
     more = labelled.read(inputs["calibrate"], vocabulary)[0] if "calibrate" in inputs else []
     known = {name: labelled.texts(path) for name, path in inputs.items() if name in ("train", "calibrate")}
     overlaps = {name: labelled.overlap(rows, texts) for name, texts in known.items()}
-    from service.cli import measuring, permuting, seeding  # engines, numpy and scipy take seconds to load
-    from service.cli.asking import opened
+    from service.cli.evaluate import measuring, permuting, seeding  # engines, numpy and scipy take seconds to load
+    from service.cli.evaluate.asking import opened
 
     over = measuring.Measured(measuring.part(vocabulary, rows), rows, targets, seed)
 
@@ -148,11 +148,11 @@ def _found(
         "seeds": seeds,
         "notes": [
             *(
-                *noted.left_out(untrained),
-                *noted.beside(beside),
-                *noted.overlapping(overlaps),
-                *noted.unanswered(results),
-                *noted.refused(results),
+                *remarks.left_out(untrained),
+                *remarks.beside(beside),
+                *remarks.overlapping(overlaps),
+                *remarks.unanswered(results),
+                *remarks.refused(results),
                 *unused,
             ),
             *permuting.told(permuted, alone),

@@ -1,4 +1,4 @@
-"""An llm's card as commands show it, without loading the llm. Used by llm, doctor and linted."""
+"""An llm's card as commands show it, without loading the llm. Used by `llm`, `doctor` and `taxonomy lint`."""
 
 from collections.abc import Callable
 from dataclasses import replace

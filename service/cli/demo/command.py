@@ -18,8 +18,9 @@ from rich.progress import Progress
 import migrations
 from models.errors import TriageError
 from service import embedded, settings, supervisor
-from service.cli import demo_tables, ticketfile
+from service.cli import ticketfile
 from service.cli.common import notes, say
+from service.cli.demo import tables
 from service.cli.running import address, first_key, plan, prepare
 from service.settings import DEMO_LLMS, PREFIX, Loaded
 
@@ -39,12 +40,12 @@ def demo(
     leave: Annotated[bool, typer.Option("--exit", help="End when the results are printed, on a terminal too")] = False,
 ) -> None:
     """Runs the service on real tickets, prints what came of them, and on a terminal stays up until Ctrl-C."""
-    from service.cli import demo_ollama  # slow to import
+    from service.cli.demo import ollama  # slow to import
 
     stay = not leave and sys.stdout.isatty() and not os.environ.get("CI")
     _own_folder()
     rows = list(ticketfile.read(DEMO_LLMS / "tickets.jsonl"))[:tickets]
-    with demo_ollama.engine(FOLDER) as engine:
+    with ollama.engine(FOLDER) as engine:
         loaded = _own_settings()
         say("Starting Postgres, Redis, the API and a worker ...")
         supervisor.run(
@@ -89,7 +90,7 @@ def _job(up: supervisor.Service, loaded: Loaded, rows: list[dict[str, Any]], eng
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.Client(base_url=address(loaded), headers=headers, timeout=30, trust_env=False) as client:
         _Demo(up, client, rows).run()
-    demo_tables.show_curl(address(loaded), FOLDER / "key", stay)
+    tables.show_curl(address(loaded), FOLDER / "key", stay)
     say(engine)
     if stay:
         say("The service stays up: press Ctrl-C to end it.")
@@ -113,7 +114,7 @@ class _Demo:
             found = self._read(bars, ids)
         report = self._get("/v1/report")
         fields = {name: len(field["labels"]) for name, field in self._get("/v1/taxonomy")["fields"].items()}
-        demo_tables.show(found, report, self._get("/v1/llms")["items"], fields)
+        tables.show(found, report, self._get("/v1/llms")["items"], fields)
 
     def _until_ready(self, bars: Progress) -> None:
         task = bars.add_task("Loading the llms", total=None)

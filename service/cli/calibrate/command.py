@@ -16,13 +16,13 @@ from models.llm.card import LINEAR_CARD, sha256
 from models.taxonomy import Taxonomy
 from models.whole import whole
 from service import settings
-from service.cli import labelled, llm_names
 from service.cli.common import say
+from service.cli.evaluate import labelled, llm_names
 from service.logs import configure
 from service.settings import DEMO_LLMS, Loaded
 
 if TYPE_CHECKING:
-    from service.cli.recalibrating import Recalibrated
+    from service.cli.calibrate.fitting import Recalibrated
     from workers.llm import Llm
 
 
@@ -59,9 +59,9 @@ def _one(loaded: Loaded, llm: str, data: Path, labels: Taxonomy) -> None:
     stock = loaded.config.llms[llm].family is not None
     place = _file(loaded, llm) if stock else _card(loaded, llm)
     rows, _ = labelled.read(data, labels, bare_too=stock)
-    from service.cli.asking import opened  # engines, numpy and scipy take seconds to load
-    from service.cli.measuring import part, refuse_untrained
-    from service.cli.recalibrating import recalibrate
+    from service.cli.calibrate.fitting import recalibrate
+    from service.cli.evaluate.asking import opened  # engines, numpy and scipy take seconds to load
+    from service.cli.evaluate.measuring import part, refuse_untrained
 
     asked = labels if stock else part(labels, rows)
     with opened(loaded, [llm], labels) as llms:
@@ -89,9 +89,9 @@ def _policy(loaded: Loaded, name: str | None, data: Path, labels: Taxonomy, out:
         raise ConfigError(f"Only {arm.primary} is asked there: triage calibrate --llm {arm.primary} is for one llm.")
     place = out or loaded.folder / (arm.calibration or f"{name or 'policy'}.json")
     rows, _ = labelled.read(data, labels)
-    from service.cli import policy_fit  # engines, numpy and scipy take seconds to load
-    from service.cli.asking import opened
-    from service.cli.measuring import part, refuse_untrained
+    from service.cli.calibrate import policy_fit  # engines, numpy and scipy take seconds to load
+    from service.cli.evaluate.asking import opened
+    from service.cli.evaluate.measuring import part, refuse_untrained
 
     asked = part(labels, rows)
     with opened(loaded, [arm.primary, arm.fallback], labels) as llms:

@@ -8,8 +8,8 @@ from typing import Any
 from models import metrics
 from models.llm.answer import Answer, softmax
 from models.taxonomy import Taxonomy
-from service.cli.asking import Asked, ask
-from service.cli.measuring import Measured, part
+from service.cli.evaluate.asking import Asked, ask
+from service.cli.evaluate.measuring import Measured, part
 from service.config import Arm
 from workers.cascade import LEAST
 from workers.llms import Llms

@@ -5,9 +5,9 @@ from typing import Any
 
 from models import metrics
 from models.taxonomy import Taxonomy
-from service.cli import measuring
-from service.cli.asking import opened
-from service.cli.llm_names import TRAINED
+from service.cli.evaluate import measuring
+from service.cli.evaluate.asking import opened
+from service.cli.evaluate.llm_names import TRAINED
 from service.config import Arm
 from service.settings import Loaded
 from workers.llms import Llms

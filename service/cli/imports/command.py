@@ -15,11 +15,11 @@ from rich.progress import Progress
 from models.tables import new_id
 from models.taxonomy import meant
 from service import settings
-from service.cli import client as over_http
-from service.cli.client import Client, read, refusal, retry_after
 from service.cli.common import DataDir, Json, counted, notes, print_json, say, visible
-from service.cli.importfile import BARE, Bad, ImportFile, Row, batches
-from service.cli.waiting import Waiting
+from service.cli.imports import client as over_http
+from service.cli.imports.client import Client, read, refusal, retry_after
+from service.cli.imports.file import BARE, Bad, ImportFile, Row, batches
+from service.cli.imports.waiting import Waiting
 
 SHOWN = 20
 Judged = Literal["dataset", "import"]

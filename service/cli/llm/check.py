@@ -13,7 +13,7 @@ from models.llm import calibration
 from models.llm.card import Card
 from models.llm.codes import LEVELS
 from models.llm.prompt import render
-from service.cli import calibrated
+from service.cli.llm import confidence
 from workers import calibrations
 from workers.engines.ollama import Ollama, by_text
 from workers.engines.ollama_http import OLDEST, TOP, Server, token_request
@@ -74,7 +74,7 @@ class Check:
         fits = {name: calibration.shown(counting.calibration.get(name), refused.get(name)) for name in self.card.codes}
         known = "the card's weights" if served.digest == self.card.digest else "weights that the card does not name"
         known = known if self.card.digest else "weights"
-        return f"{self.model} holds {known} (digest {served.served[0][:12]}); {calibrated.told(fits)}"
+        return f"{self.model} holds {known} (digest {served.served[0][:12]}); {confidence.told(fits)}"
 
     def codes(self, field: str) -> str:
         """A label's own name as the ticket must bring a code of its field to the top."""

@@ -14,8 +14,8 @@ import yaml
 from models.errors import TriageError
 from models.llm.calibration_key import key_of, scored_by
 from models.llm.card import load_card
-from service.cli import ollama_admin
 from service.cli.common import say
+from service.cli.llm import ollama_admin
 from service.settings import DEMO_LLMS
 
 NAMES = ("primary", "fallback")

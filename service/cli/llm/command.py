@@ -13,8 +13,8 @@ from models.errors import ConfigError, EngineError, TriageError
 from models.llm import calibration
 from models.llm.card import Card, load_card, sha256
 from service import settings
-from service.cli import calibrated, cards
 from service.cli.common import Json, print_json, say, screen
+from service.cli.llm import cards, confidence
 from service.config import SERVERS, EngineConfig
 from service.logs import configure
 from service.settings import DEMO_LLMS, Loaded
@@ -37,7 +37,7 @@ def list_llms(json: Json = False) -> None:
         return
     table = Table("llm", "engine", "model", "state", "confidence")
     for item in items:
-        shown = item | {"calibration": calibrated.told(item["calibration"])}
+        shown = item | {"calibration": confidence.told(item["calibration"])}
         table.add_row(*(escape(str(shown[key])) for key in ("llm", "engine", "model", "state", "calibration")))
     screen.print(table)
 
@@ -59,7 +59,7 @@ def show(name: Name, json: Json = False) -> None:
 @llm.command()
 def check(name: Name, json: Json = False) -> None:
     """Asks Ollama whether this llm there does what Triage relies on; exit 1 if anything fails."""
-    from service.cli.llm_check import Check  # only this command needs an engine
+    from service.cli.llm.check import Check  # only this command needs an engine
     from workers.engines.ollama_http import Server
 
     loaded = settings.load()
@@ -86,7 +86,7 @@ def create(
     name: Name, gguf: Annotated[Path | None, typer.Option(help="The GGUF [default: the file beside the card]")] = None
 ) -> None:
     """Makes this llm's model in Ollama from its GGUF, and notes on its card what Ollama made of the file."""
-    from service.cli import ollama_admin  # slow to import
+    from service.cli.llm import ollama_admin  # slow to import
 
     loaded = settings.load()
     url, model = _in_ollama(loaded, name)
@@ -107,7 +107,7 @@ def create(
 @llm.command()
 def pull(name: Name) -> None:
     """Has Ollama fetch this llm's model from its registry."""
-    from service.cli import ollama_admin  # slow to import
+    from service.cli.llm import ollama_admin  # slow to import
 
     url, model = _in_ollama(settings.load(), name)
     with ollama_admin.admin(url) as client:
@@ -139,11 +139,11 @@ def _in_ollama(loaded: Loaded, name: str) -> tuple[str, str]:
 def _item(loaded: Loaded, name: str) -> dict[str, Any]:
     config = loaded.config.llms[name]
     kind = loaded.config.engines[config.engine].kind
-    believed: calibrated.States = {}
+    believed: confidence.States = {}
     try:
         card = cards.card(loaded, name)
         says = state(loaded, name, card)
-        believed = calibrated.states(loaded, name, card)
+        believed = confidence.states(loaded, name, card)
     except TriageError as error:
         says = error.message
     return {"llm": name, "engine": kind, "model": config.model, "state": says, "calibration": believed}
@@ -156,7 +156,7 @@ def state(loaded: Loaded, name: str, card: Card) -> str:
         return f"{card.path.name}, SHA-256 {card.digest[:12]}"
     if loaded.config.engines[config.engine].kind == "openai":
         return _at_server(loaded.config.engines[config.engine], config.model)
-    from service.cli import ollama_admin  # slow to import
+    from service.cli.llm import ollama_admin  # slow to import
 
     url, model = _in_ollama(loaded, name)
     with ollama_admin.admin(url, timeout_s=10) as client:
@@ -179,7 +179,7 @@ def _at_server(engine: EngineConfig, model: str) -> str:
     return f"{model} at {engine.url}" + ("" if listed else ", which does not list its models")
 
 
-def _described(card: Card, believed: calibrated.States) -> dict[str, Any]:
+def _described(card: Card, believed: confidence.States) -> dict[str, Any]:
     told = {field: calibration.told(found) for field, found in believed.items()}
     return {
         "family": card.family,

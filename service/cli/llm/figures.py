@@ -11,9 +11,9 @@ from models.llm.answer import Answer, softmax
 from models.llm.calibration import Calibration
 from models.llm.codes import LEVELS
 from models.taxonomy import Taxonomy
-from service.cli.asking import Asked, ask
-from service.cli.labelled import Labelled
-from service.cli.parity import Answers
+from service.cli.evaluate.asking import Asked, ask
+from service.cli.evaluate.labelled import Labelled
+from service.cli.llm.parity import Answers
 from service.config import Arm
 from workers.cascade import LEAST
 from workers.engines.base import Engine, Scores, Timings

@@ -19,7 +19,7 @@ from models.llm.answer import Answer
 from models.llm.linear.model import LinearModel, log_softmax
 from models.llm.text import prepare
 from models.taxonomy import Taxonomy, TaxonomyField
-from service.cli.answers import Shown, shown
+from service.cli.classify.answers import Shown, shown
 from service.config import Arm
 from workers.cascade import EMPTY, SHOWN, Decision, decide
 from workers.engines.linear import Linear

@@ -7,10 +7,10 @@ from models.llm import policy
 from models.llm.policy import FieldFit, Group, PolicyCalibration
 from models.taxonomy import Taxonomy
 from models.whole import whole
-from service.cli.asking import Asked, ask
+from service.cli.calibrate.fitting import fitted
 from service.cli.common import say
-from service.cli.labelled import Labelled
-from service.cli.recalibrating import fitted
+from service.cli.evaluate.asking import Asked, ask
+from service.cli.evaluate.labelled import Labelled
 from service.config import Arm
 from workers.classify import FieldOutcome
 from workers.llms import Llms

@@ -15,11 +15,12 @@ from models.llm.card import sha256
 from models.taxonomy import Taxonomy
 from models.whole import whole
 from service import settings
-from service.cli import labelled, llm_names, parity, verified
 from service.cli.common import screen
-from service.cli.labelled import Labelled
-from service.cli.llm import llm as group
-from service.cli.verified import Line
+from service.cli.evaluate import labelled, llm_names
+from service.cli.evaluate.labelled import Labelled
+from service.cli.llm import findings, parity
+from service.cli.llm.command import llm as group
+from service.cli.llm.findings import Line
 from service.logs import configure
 from service.settings import Loaded
 
@@ -77,9 +78,9 @@ def verify(
 def _verified(
     loaded: Loaded, name: str, labels: Taxonomy, rows: Sequence[Labelled], data: str, before: Reference | None
 ) -> tuple[list[Line], dict[str, Any]]:
-    from service.cli import verifying  # engines take a second to load
-    from service.cli.asking import opened
-    from service.cli.measuring import part, refuse_untrained
+    from service.cli.evaluate.asking import opened
+    from service.cli.evaluate.measuring import part, refuse_untrained
+    from service.cli.llm import figures  # engines take a second to load
 
     asked = part(labels, rows)
     if before is not None:
@@ -91,10 +92,10 @@ def _verified(
             refuse_untrained(llms, asked)
             lines.append(_ready(llms.all[name]))
             for field in asked.fields_:
-                figures, answers = verifying.measure(llms, name, asked, field, rows)
-                lines += verified.lines(field, figures)
+                said, answers = figures.measure(llms, name, asked, field, rows)
+                lines += findings.lines(field, said)
                 lines += _parity(field, answers, before, same=before.data == data) if before else []
-                found["fields"][field] = figures | {"answers": answers}
+                found["fields"][field] = said | {"answers": answers}
     except (ConfigError, EngineError) as error:
         # Among others: a code that is not one token of this llm.
         lines.append(Line("load" if not lines else "asking", False, error.message))

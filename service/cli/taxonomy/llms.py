@@ -1,4 +1,4 @@
-"""What lint has to know of each llm: from triage.yaml, cards, recipes, an Ollama that answers. Used by vocabulary."""
+"""What lint has to know of each llm: from triage.yaml, cards, recipes, an Ollama that answers. For `taxonomy`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from models.llm import memory
 from models.llm.card import Card
 from models.llm.codes import MOST
 from models.taxonomy import Taxonomy
-from service.cli import cards
 from service.cli.common import say
+from service.cli.llm import cards
 from service.settings import Loaded
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _context(loaded: Loaded, name: str, card: Card) -> "Context | None":
     if engine.kind != "ollama":
         return None
     from models.taxonomy_lint import Context
-    from service.cli.ollama_admin import PARAMETERS
+    from service.cli.llm.ollama_admin import PARAMETERS
 
     labels = -(-len(card.header.encode()) // TOKEN_BYTES)
     needed = memory.num_ctx(labels) if card.header else int(PARAMETERS["num_ctx"])
@@ -83,7 +83,7 @@ def _recipe(model: str) -> _Told | None:
 
 def _served(url: str, model: str) -> _Told | None:
     """As far as that Ollama answers, and has it."""
-    from service.cli import ollama_admin  # slow to import
+    from service.cli.llm import ollama_admin  # slow to import
 
     try:
         with ollama_admin.admin(url, timeout_s=5) as client:

@@ -15,9 +15,9 @@ from models.llm.calibration import Calibration
 from models.llm.calibration_key import key_of, scored_by
 from models.llm.card import Card
 from models.taxonomy import Taxonomy
-from service.cli.asking import Asked, ask
 from service.cli.common import say
-from service.cli.labelled import Labelled
+from service.cli.evaluate.asking import Asked, ask
+from service.cli.evaluate.labelled import Labelled
 from service.config import Arm
 from workers.cascade import LEAST
 from workers.llm import Llm

@@ -1,0 +1,1 @@
+"""`triage calibrate`, and the fitting that `evaluate` does too."""

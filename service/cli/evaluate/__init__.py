@@ -1,0 +1,1 @@
+"""`triage evaluate`, and labelled tickets through llms, for `calibrate` and `llm verify` too."""

@@ -1,0 +1,1 @@
+"""`triage llm`, and what other commands say of an llm without loading it."""
