@@ -114,6 +114,8 @@ def _connections(loaded: Loaded) -> str:
 
 def _llm(name: str, loaded: Loaded) -> str:
     card = cards.card(loaded, name)
+    if loaded.config.llms[name].family is not None:
+        cards.asked(loaded, name)  # whether its own vocabulary has codes for all labels
     return f"{llm.state(loaded, name, card)}, prompt {card.prompt_version}" + (", a demo" if card.demo else "")
 
 

@@ -63,6 +63,16 @@ def test_list_show_and_doctor_say_what_it_is(triage, folder):
     assert item["state"] == f"There is no GGUF file at {folder / 'stock.gguf'}."
 
 
+def test_doctor_asks_the_file_s_own_vocabulary_for_codes(triage, folder):
+    """1,378 tokens would do, and this llm has 103 of them."""
+    labels = "".join(f"    - {{id: q{n}}}\n" for n in range(250))
+    fields = "".join(f"  f{n}:\n    labels:\n{labels}" for n in range(7))
+    (folder / "taxonomy.yaml").write_text("fields:\n" + fields)
+    says = {line["what"]: line for line in json.loads(triage("doctor", "--json").out)}
+    assert not says["llm stock"]["ok"]
+    assert "codes of one token each, and this llm has" in says["llm stock"]["says"]
+
+
 def test_it_classifies_and_is_evaluated_and_nothing_is_automated(triage, folder):
     ran = triage("classify", "tickets.jsonl", "--llm", "stock")
     assert ran.code == 0, ran.err

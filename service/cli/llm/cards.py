@@ -28,14 +28,17 @@ def card(loaded: Loaded, name: str) -> Card:
 
 
 def asked(loaded: Loaded, name: str, labels: Taxonomy | None = None) -> Card:
-    """The same with the codes that it will have, as far as an Ollama says; of the weights it says nothing."""
+    """The same with the codes that it will have, as far as the GGUF or an Ollama says; of weights it says nothing."""
     config = loaded.config.llms[name]
     if config.family is None:
         return load_card(loaded.model_path(name))
     vocabulary = labels or taxonomy.load(loaded.taxonomy_path)
     known: Callable[[str], bool] = lambda _: True  # noqa: E731 (of a vocabulary that nobody can be asked for)
+    draft = untrained(loaded, name, vocabulary, known)
     if loaded.config.engines[config.engine].kind == "ollama":
-        known = _in_ollama(loaded, name, untrained(loaded, name, vocabulary, known)) or known
+        known = _in_ollama(loaded, name, draft) or known
+    elif loaded.config.engines[config.engine].kind == "llamacpp":
+        known = _in_gguf(loaded.model_path(name), draft)
     return replace(untrained(loaded, name, vocabulary, known), calibration=_fits(loaded, name))
 
 
@@ -62,6 +65,13 @@ def shows(loaded: Loaded, name: str) -> int | None:
 
         return OpenAi.shows
     return None
+
+
+def _in_gguf(path: Path, draft: Card) -> Callable[[str], bool]:
+    from workers.engines import gguf  # only commands about llms need engines
+    from workers.engines.tokens import listed
+
+    return listed(draft, gguf.tokens(path))
 
 
 def _in_ollama(loaded: Loaded, name: str, draft: Card) -> Callable[[str], bool] | None:
