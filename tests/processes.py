@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,9 @@ def free_port() -> int:
 class Up:
     """`triage up` on a data folder and a port of its own. What all of its processes print goes to one file."""
 
-    def __init__(self, folder: Path, config: Path = ROOT / "triage.yaml"):
+    def __init__(self, folder: Path, config: Path = ROOT / "triage.yaml", program: Sequence[str] = TRIAGE):
         self.folder = folder
+        self.program = program
         self.data_dir = folder / "data"
         self.config = config
         self.port = free_port()
@@ -96,7 +97,7 @@ class Up:
         """Starts it and waits until /readyz says `status`."""
         with self.printed.open("ab") as output:
             self.process = subprocess.Popen(
-                [*TRIAGE, "up", "--data-dir", str(self.data_dir), "--port", str(self.port)],
+                [*self.program, "up", "--data-dir", str(self.data_dir), "--port", str(self.port)],
                 env=self.environment(),
                 cwd=self.folder,
                 stdout=output,
