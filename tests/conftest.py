@@ -42,9 +42,17 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("triage")
 
+# What starts whole programs takes longest and waits most, the longest first: at the end only short files are left.
+FIRST = ("chaos", "faults", "benchmarks", "browser", "walk", "ollama", "cli", "embedded", "openai", "engines", "linear")
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "template_triage"
 _numbers = itertools.count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files keep their order within a folder."""
+    rank = {name: number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.parent.name, len(FIRST)))
 
 
 @pytest.fixture(autouse=True)
