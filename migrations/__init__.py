@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -58,6 +59,7 @@ def check(url: str) -> None:
     command.check(config(url))
 
 
+@cache
 def head() -> str:
     """The newest revision in this code."""
     newest = ScriptDirectory(str(HERE)).get_current_head()

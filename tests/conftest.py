@@ -27,6 +27,7 @@ from service import settings
 from service.auth import create_key
 from service.datadir import Urls
 from service.embedded import EmbeddedServers
+from service.servers import POSTGRES_SETTINGS
 from service.settings import Loaded
 from workers.drain import Drain
 from workers.llms import Llms
@@ -41,9 +42,17 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("triage")
 
+# What starts whole programs takes longest and waits most, the longest first: at the end only short files are left.
+FIRST = ("chaos", "faults", "benchmarks", "browser", "walk", "ollama", "cli", "embedded", "openai", "engines", "linear")
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "template_triage"
 _numbers = itertools.count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files keep their order within a folder."""
+    rank = {name: number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.parent.name, len(FIRST)))
 
 
 @pytest.fixture(autouse=True)
@@ -55,9 +64,16 @@ def logs_as_at_the_start() -> None:
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Urls]:
-    """Real Postgres and Redis for the whole run."""
-    with EmbeddedServers(tmp_path_factory.mktemp("servers"), lambda sentence: None) as urls:
-        yield urls
+    """Real Postgres and Redis for the whole run.
+
+    This Postgres is never killed, so it need not wait for the disk; where durability counts, a test starts its own.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(POSTGRES_SETTINGS, "fsync", "off")
+        made = EmbeddedServers(tmp_path_factory.mktemp("servers"), lambda sentence: None)
+        urls = made.start()
+    yield urls
+    made.stop()
 
 
 def _named(url: str, name: str) -> str:
@@ -86,7 +102,7 @@ def cloned(servers: Urls, template: str) -> Iterator[str]:
     """The URL of a fresh copy of the template."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(conninfo(servers.database_url), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         yield _named(servers.database_url, name)
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

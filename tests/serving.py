@@ -1,5 +1,6 @@
 """The API in a thread of the test's own process, on a free port of loopback, and a worker's drain in another."""
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from service.app import Schema, server
 from service.config import Config
 from service.settings import Loaded
 from workers.drain import Drain
+
+# Without one, each client reads every authority that the machine trusts, which takes longer than many a test.
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def with_policy(config: Config, **changes: Any) -> Config:
@@ -31,7 +35,8 @@ def serving(loaded: Loaded, older: frozenset[str] = frozenset()) -> Iterator[htt
         time.sleep(0.01)
     port = running.servers[0].sockets[0].getsockname()[1]
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+        url = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=url, timeout=30, trust_env=False, verify=NO_TLS) as client:
             yield client
     finally:
         running.should_exit = True

@@ -22,6 +22,7 @@ from service.datadir import Urls
 from service.embedded import EmbeddedServers, running
 from service.queue import broker_url
 
+PATIENCE_S = 3600.0  # more than a test may take
 OWNER = Path(__file__).with_name("owner.py")
 
 
@@ -267,9 +268,9 @@ def test_stopping_without_patience_is_quick_and_loses_nothing(tmp_path: Path) ->
     urls = servers.start()
     ask(urls, "CREATE TABLE kept AS SELECT 7 AS number")
     os.kill(pid_of(servers, "Redis"), signal.SIGSTOP)
-    begun = time.monotonic()
+    for server in servers.servers:
+        server.child.calm = tuple((number, PATIENCE_S) for number, _ in server.child.calm)
     servers.stop(hurried=lambda: True)
-    assert time.monotonic() - begun < 4.5, "with patience it would take five seconds for Redis alone"
     with servers as urls:
         assert ask(urls, "SELECT number FROM kept") == [(7,)]
 

@@ -20,6 +20,7 @@ from service.embedded import running
 from service.supervisor import Backoff, Plan, Service, run
 
 DUMMY = Path(__file__).with_name("dummy.py")
+PATIENCE_S = 3600.0  # more than a test may take
 NO_SERVERS = {"database_url": "postgresql://elsewhere/triage", "redis_url": "redis://elsewhere"}
 
 
@@ -90,15 +91,15 @@ def test_ctrl_c_stops_api_worker_redis_and_postgres_in_this_order(
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
-    begun: list[float] = []
-
-    def impatient(_: Service) -> None:
-        begun.append(time.monotonic())
-        threading.Timer(0.3, press_ctrl_c).start()
+    def once_asked() -> None:
+        wait_until(lambda: len(notes(tmp_path, "api")) == 2)
         press_ctrl_c()
 
-    assert run(plan(tmp_path, "stubborn"), nothing, impatient) is False
-    assert time.monotonic() - begun[0] < 5
+    def impatient(_: Service) -> None:
+        threading.Thread(target=once_asked).start()
+        press_ctrl_c()
+
+    assert run(plan(tmp_path, "stubborn", stop_seconds=PATIENCE_S), nothing, impatient) is False
     assert [what for what, _ in notes(tmp_path, "api")] == ["started", "asked"]
     assert [what for what, _ in notes(tmp_path, "worker")] == ["started"]
     assert "received immediate shutdown request" in (tmp_path / "data" / "log" / "postgres.log").read_text()

@@ -1,7 +1,9 @@
 """One `triage up` for all fault tests, started again where a test has left it stopped, and threads that post to it."""
 
 import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import taxonomies
@@ -10,6 +12,7 @@ from processes import Up, eventually
 
 from service.settings import DEMO_LLMS
 
+HASTY = Path(__file__).with_name("hasty.py")
 CONFIG = """
 taxonomy: taxonomy.yaml
 engines:
@@ -30,7 +33,7 @@ def only_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     for name in ("primary", "fallback"):
         for kind in ("gguf", "json"):
             shutil.copyfile(DEMO_LLMS / f"{name}.{kind}", folder / f"{name}.{kind}")
-    made = Up(folder, folder / "triage.yaml")
+    made = Up(folder, folder / "triage.yaml", [sys.executable, str(HASTY)])
     yield made
     made.end()
 
