@@ -20,6 +20,7 @@ from workers.claim import Batch, Claimed, claim, give_back, renewed
 from workers.llms import Llms
 from workers.pace import Pace
 from workers.record import Attempt, Done, record, reject
+from workers.sweep import Marks, sweep
 
 log = structlog.get_logger()
 OPEN = 2  # batches in work: while one is written, the engine's slots have the next
@@ -63,6 +64,11 @@ class Drain:
         self.stopping = threading.Event()
         self.going = True  # no engine is away
         self.deadline: float | None = None
+        self.marks: Marks | None = None
+
+    def sweep(self) -> None:
+        """Reads where the queue begins, for the claims to come; called now and then from a thread beside them."""
+        self.marks = sweep(self.database)
 
     def run(self) -> None:
         """Works until nothing is due. If another thread drains already, that one looks once more instead."""
@@ -125,7 +131,7 @@ class Drain:
             version, vocabulary = taxonomy.active(session)
         if self.llms.behind(vocabulary):
             return None  # the look after this drain tells it, and goes on
-        batch = claim(self.database, self.pace.size, busy=busy)
+        batch = claim(self.database, self.pace.size, busy=busy, marks=self.marks)
         if not batch.tickets:
             return None
         if not busy:

@@ -118,11 +118,11 @@ def test_what_is_in_work_is_written_although_the_next_claim_fails(pairs, ten, sq
     """As when Postgres restarts between two statements."""
     real, claims = drains.claim, []
 
-    def sometimes(*given, busy):
+    def sometimes(*given, busy, **named):
         claims.append(busy)
         if len(claims) in (2, 3):
             raise Unavailable("Postgres does not answer")
-        return real(*given, busy=busy)
+        return real(*given, busy=busy, **named)
 
     monkeypatch.setattr(drains, "claim", sometimes)
     pairs.run()
