@@ -3,9 +3,12 @@
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Engine
@@ -20,15 +23,14 @@ from workers.claim import Batch, Claimed, claim, give_back, renewed
 from workers.llms import Llms
 from workers.pace import Pace
 from workers.record import Attempt, Done, record, reject
+from workers.slots import Outcome, Scoring
 from workers.sweep import Marks, sweep
 
 log = structlog.get_logger()
-OPEN = 2  # batches in work: while one is written, the engine's slots have the next
+OPEN = 2  # batches in work: while one is written, the engine's slots have the next, and one more is claimed
 FINISH_S = 10.0
 PAUSE_S = 5.0  # how long tickets rest when an engine is away, and does not say for how long
 WRITE_TRIES = 5
-
-Scoring = dict["Future[Served]", Claimed]
 
 
 class Stopped(TriageError):
@@ -41,13 +43,12 @@ class Open:
 
     batch: Batch
     version: int
-    futures: Scoring
+    scoring: Scoring
     lease: AbstractContextManager[None]
 
     def close(self) -> None:
         """Lets the lease go; what nobody has begun is not begun any more."""
-        for future in self.futures:
-            future.cancel()
+        self.scoring.stop()
         self.lease.__exit__(None, None, None)
 
 
@@ -59,6 +60,7 @@ class Drain:
         self.figures = llms.figures
         self.pace = Pace(parallel)
         self.pool = ThreadPoolExecutor(parallel, thread_name_prefix="classify")
+        self.claimer = ThreadPoolExecutor(1, thread_name_prefix="claim")
         self.running = threading.Lock()
         self.rung = threading.Event()
         self.stopping = threading.Event()
@@ -88,8 +90,13 @@ class Drain:
         """No further claim; what is in the engine's hands may finish for FINISH_S."""
         self.stopping.set()
 
+    def close(self) -> None:
+        """Lets its threads go."""
+        for pool in (self.pool, self.claimer):
+            pool.shutdown(wait=False, cancel_futures=True)
+
     def _work(self) -> None:
-        """Batch after batch, each claimed before the one before it is written.
+        """Batch after batch, each claimed before the one before it is written, and the next while it is.
 
         What Postgres does not take for one batch it may take for the next, which has been scored as well.
         """
@@ -98,10 +105,11 @@ class Drain:
         try:
             while self._claim_ahead(batches, going=away is None and self.going):
                 one = batches[0]
-                try:
-                    self._finish(one)
-                except Unavailable as error:
-                    away = error
+                with self._claiming(batches, going=away is None):
+                    try:
+                        self._finish(one)
+                    except Unavailable as error:
+                        away = error
                 batches.popleft().close()
         finally:  # a lease must not outlive the work, whatever went wrong
             for one in batches:
@@ -109,9 +117,21 @@ class Drain:
         if away is not None:
             raise away
 
-    def _claim_ahead(self, batches: "deque[Open]", *, going: bool) -> bool:
-        """Fills up to OPEN batches, unless one that must be alone is among them; whether there is one at all."""
-        while going and not self.stopping.is_set() and len(batches) < OPEN:
+    @contextmanager
+    def _claiming(self, batches: "deque[Open]", *, going: bool) -> Iterator[None]:
+        """Claims one more beside the block, where the queue is long: a claim waits as long for Postgres as a write."""
+        if len(batches) < OPEN:
+            yield
+            return
+        ahead = self.claimer.submit(self._claim_ahead, batches, OPEN + 1, going=going)
+        try:
+            yield
+        finally:
+            ahead.result()
+
+    def _claim_ahead(self, batches: "deque[Open]", most: int = OPEN, *, going: bool) -> bool:
+        """Fills up to `most` batches, unless one that must be alone is among them; whether there is one at all."""
+        while going and not self.stopping.is_set() and len(batches) < most:
             if any(one.batch.suspect for one in batches):
                 break
             try:
@@ -138,13 +158,14 @@ class Drain:
             self.pace.start()
         lease = renewed(self.database, batch)
         lease.__enter__()
-        futures: Scoring = {self.pool.submit(self._score, vocabulary, ticket): ticket for ticket in batch.tickets}
-        return Open(batch, version, futures, lease)
+        scoring = Scoring(batch.tickets, partial(self._score, vocabulary))
+        scoring.start(self.pool, self.pace.parallel)
+        return Open(batch, version, scoring, lease)
 
     def _finish(self, one: Open) -> None:
         """Waits for a batch and settles it."""
-        self._wait(one.futures)
-        asked = self._settle(one.batch, one.version, one.futures)
+        self._wait(one.scoring)
+        asked = self._settle(one.batch, one.version, one.scoring.outcomes)
         if self.going:
             self.pace.settled(asked)
 
@@ -153,15 +174,15 @@ class Drain:
             raise Stopped("the worker is stopping")
         return serve(self.llms, self.config, vocabulary, ticket)
 
-    def _wait(self, futures: Scoring) -> None:
+    def _wait(self, scoring: Scoring) -> None:
         """Until all are scored, or for FINISH_S after the worker was told to stop."""
-        while wait(futures, timeout=0.2).not_done:
+        while not scoring.over.wait(0.2):
             if self.stopping.is_set():
                 self.deadline = self.deadline or time.monotonic() + FINISH_S
                 if time.monotonic() > self.deadline:
                     return
 
-    def _settle(self, batch: Batch, version: int, futures: Scoring) -> int:
+    def _settle(self, batch: Batch, version: int, outcomes: dict[UUID, Outcome]) -> int:
         """Writes what was scored, counts what was refused, gives the rest back; for how many an llm was asked.
 
         It ends the drain when an engine is away.
@@ -171,16 +192,16 @@ class Drain:
         undone: list[Claimed] = []
         away: str | None = None
         pause = PAUSE_S
-        for future, ticket in futures.items():
-            error = future.exception() if future.done() else Stopped("not finished in time")
-            if error is None:
-                results.append(Done(ticket, future.result()))
-            elif (fault := _fault(error, ticket)) is not None:
+        for ticket in batch.tickets:
+            outcome = outcomes.get(ticket.id) or Stopped("not finished in time")
+            if isinstance(outcome, Served):
+                results.append(Done(ticket, outcome))
+            elif (fault := _fault(outcome, ticket)) is not None:
                 refused.append((ticket, fault))
             else:
                 undone.append(ticket)
-                away = away or _why(error)
-                pause = max(pause, getattr(error, "retry_after", None) or 0.0)
+                away = away or _why(outcome)
+                pause = max(pause, getattr(outcome, "retry_after", None) or 0.0)
         self.going = away is None and self.going
         self._record(batch, version, results)
         for ticket, fault in refused:

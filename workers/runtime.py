@@ -69,7 +69,7 @@ class Runtime:
         """Waits for the batch in hand, then lets everything go."""
         self.stop()
         with self.drain.running:
-            self.drain.pool.shutdown(wait=False, cancel_futures=True)
+            self.drain.close()
         for thread in self.threads:
             if thread.is_alive():
                 thread.join(timeout=1)
