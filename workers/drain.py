@@ -5,8 +5,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import partial
 from uuid import UUID
 
@@ -23,7 +22,7 @@ from workers.claim import Batch, Claimed, claim, give_back, renewed
 from workers.llms import Llms
 from workers.pace import Pace
 from workers.record import Attempt, Done, record, reject
-from workers.slots import Outcome, Scoring
+from workers.slots import Open, Outcome, Scoring
 from workers.sweep import Marks, sweep
 
 log = structlog.get_logger()
@@ -35,21 +34,6 @@ WRITE_TRIES = 5
 
 class Stopped(TriageError):
     """The worker is stopping; the ticket was not begun."""
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """A batch in work, with the taxonomy version that it is classified by."""
-
-    batch: Batch
-    version: int
-    scoring: Scoring
-    lease: AbstractContextManager[None]
-
-    def close(self) -> None:
-        """Lets the lease go; what nobody has begun is not begun any more."""
-        self.scoring.stop()
-        self.lease.__exit__(None, None, None)
 
 
 class Drain:
@@ -105,7 +89,8 @@ class Drain:
         try:
             while self._claim_ahead(batches, going=away is None and self.going):
                 one = batches[0]
-                with self._claiming(batches, going=away is None):
+                self._wait(one.scoring)
+                with self._claiming(batches, going=away is None and self.going):
                     try:
                         self._finish(one)
                     except Unavailable as error:
@@ -119,7 +104,7 @@ class Drain:
 
     @contextmanager
     def _claiming(self, batches: "deque[Open]", *, going: bool) -> Iterator[None]:
-        """Claims one more beside the block, where the queue is long: a claim waits as long for Postgres as a write."""
+        """Where the queue is long, claims one more beside the block, which writes: both mostly wait for Postgres."""
         if len(batches) < OPEN:
             yield
             return
@@ -163,8 +148,7 @@ class Drain:
         return Open(batch, version, scoring, lease)
 
     def _finish(self, one: Open) -> None:
-        """Waits for a batch and settles it."""
-        self._wait(one.scoring)
+        """Settles a batch, and notes how long it took."""
         asked = self._settle(one.batch, one.version, one.scoring.outcomes)
         if self.going:
             self.pace.settled(asked)

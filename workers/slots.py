@@ -4,10 +4,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from uuid import UUID
 
 from workers.arms import Served
-from workers.claim import Claimed
+from workers.claim import Batch, Claimed
 
 Outcome = Served | BaseException
 
@@ -47,3 +49,18 @@ class Scoring:
             return self.score(ticket)
         except BaseException as error:
             return error
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A batch in work, with the taxonomy version that it is classified by."""
+
+    batch: Batch
+    version: int
+    scoring: Scoring
+    lease: AbstractContextManager[None]
+
+    def close(self) -> None:
+        """Lets the lease go; what nobody has begun is not begun any more."""
+        self.scoring.stop()
+        self.lease.__exit__(None, None, None)
