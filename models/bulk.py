@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 import orjson
 from sqlalchemy import Dialect, TextClause, text
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 from models.tables import Base
 
 DIALECT: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+PLAIN = frozenset({str, int, bool, type(None), UUID})  # none of them can be without end
 
 
 class NotFinite(ValueError):
@@ -33,12 +35,16 @@ def insert_rows(session: Session, table: type[Base], rows: Sequence[dict[str, An
 
 
 def _finite(value: Any) -> bool:
-    """By comparison, because numpy's numbers are not all floats; NaN is not equal to itself."""
+    """Most values are of a few kinds; the rest by comparison, because numpy's numbers are not all floats."""
+    if type(value) in PLAIN:
+        return True
+    if type(value) is float:
+        return math.isfinite(value)
     if isinstance(value, dict):
         return all(map(_finite, value.values()))
     if isinstance(value, list | tuple):
         return all(map(_finite, value))
-    return bool(value == value) and value not in (math.inf, -math.inf)
+    return bool(value == value) and value not in (math.inf, -math.inf)  # NaN is not equal to itself
 
 
 @cache

@@ -6,44 +6,50 @@ under another id, so a worker that was frozen finds that nothing is its own any 
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Engine, Row, text
+from sqlalchemy import Engine, text
 
 from models.db import transaction
 from models.errors import Unavailable
 from models.tables import new_id
+from workers.sweep import PRIORITIES, Marks, sweep
 
 log = structlog.get_logger()
 LEASE = "60 seconds"
 RENEW_S = 20.0
 LONGEST_S = 600.0
 
-MOST_LOST = 3
-LOST = f"{MOST_LOST} workers in a row died or froze while they had this ticket."
-
-EXPIRE = text("""
-    UPDATE tickets SET lease_id = NULL, lease_until = NULL, lost_leases = lost_leases + 1,
-        status = CASE WHEN lost_leases + 1 >= :most THEN 'failed' ELSE 'queued' END,
-        last_error = CASE WHEN lost_leases + 1 >= :most THEN :lost ELSE last_error END
-    WHERE id = ANY(ARRAY(SELECT id FROM tickets WHERE status = 'working' AND lease_until < now()
-                         FOR UPDATE SKIP LOCKED))
-    RETURNING id, lost_leases""")
-# A ticket whose worker was lost is claimed alone and first: if it kills workers, it kills no neighbours' work.
 CLAIM = """
     UPDATE tickets SET status = 'working', lease_id = :lease, lease_until = now() + CAST(:span AS interval),
         claimed_at = clock_timestamp()
-    WHERE id = ANY(ARRAY(SELECT id FROM tickets WHERE status = 'queued' AND due_at <= now() AND {which}
-                         ORDER BY priority, due_at LIMIT :most FOR UPDATE SKIP LOCKED))
+    WHERE id = ANY(ARRAY({which}))
     RETURNING id, run, subject, body, shadow, experiment, arm, attempts"""
+# A ticket whose worker was lost is claimed alone and first: if it kills workers, it kills no neighbours' work.
 SUSPECTS = text("SELECT EXISTS (SELECT FROM tickets WHERE status = 'queued' AND due_at <= now() AND lost_leases > 0)")
-CLAIM_SUSPECT = text(CLAIM.format(which="lost_leases > 0"))
-CLAIM_BATCH = text(CLAIM.format(which="lost_leases = 0"))
+CLAIM_SUSPECT = text(
+    CLAIM.format(
+        which="""SELECT id FROM tickets WHERE status = 'queued' AND due_at <= now() AND lost_leases > 0
+                 ORDER BY priority, due_at LIMIT 1 FOR UPDATE SKIP LOCKED"""
+    )
+)
+# Priority after priority, each from its mark on; of the next one nothing is read while this one has enough.
+CLAIM_BATCH = text(
+    CLAIM.format(
+        which="""SELECT due.id FROM unnest(CAST(:priorities AS int[]), CAST(:since AS timestamptz[]))
+                     AS mark (priority, since),
+                 LATERAL (SELECT id FROM tickets WHERE status = 'queued' AND lost_leases = 0
+                              AND priority = mark.priority AND due_at BETWEEN mark.since AND now()
+                          ORDER BY due_at LIMIT :most FOR UPDATE SKIP LOCKED) AS due
+                 LIMIT :most"""
+    )
+)
+# A claim that Postgres forgets in a crash has not been made: the ticket is queued, and its lease writes nothing.
+FORGETTABLE = text("SET LOCAL synchronous_commit = off")
 # The status is what its index is for: a lease has none of its own.
 RENEW = text("""
     UPDATE tickets SET lease_until = now() + CAST(:span AS interval) WHERE lease_id = :lease AND status = 'working'""")
@@ -76,26 +82,23 @@ class Batch:
     suspect: bool = False
 
 
-def claim(engine: Engine, most: int, *, busy: bool = False) -> Batch:
-    """Up to `most` due tickets, urgent and old ones first; expired leases become due again on the way.
+def claim(engine: Engine, most: int, *, busy: bool = False, marks: Marks | None = None) -> Batch:
+    """Up to `most` due tickets, urgent and old ones first, from the `marks` on; without such it sweeps.
 
-    A ticket that lost MOST_LOST workers in a row is failed instead. One that lost a worker is claimed alone, so that
-    its neighbours do not die with it: a `busy` worker gets nothing while there is one.
+    A ticket that lost a worker is claimed alone, so that its neighbours do not die with it: a `busy` worker gets
+    nothing while there is one.
     """
+    if marks is None or marks.old:
+        marks = sweep(engine)
     lease = new_id()
     given = {"lease": lease, "span": LEASE}
     with transaction(engine) as session:
-        lost = session.execute(EXPIRE, {"most": MOST_LOST, "lost": LOST}).all()
+        session.execute(FORGETTABLE)
         waits = busy and session.scalar(SUSPECTS)
-        suspects = [] if busy else session.execute(CLAIM_SUSPECT, given | {"most": 1}).all()
-        rows = suspects or ([] if waits else session.execute(CLAIM_BATCH, given | {"most": most}).all())
-    _tell(lost)
+        suspects = [] if busy else session.execute(CLAIM_SUSPECT, given).all()
+        wanted = given | {"most": most, "priorities": PRIORITIES, "since": marks.since}
+        rows = suspects or ([] if waits else session.execute(CLAIM_BATCH, wanted).all())
     return Batch(lease, [Claimed(*row) for row in rows], suspect=bool(suspects))
-
-
-def _tell(lost: Sequence[Row[Any]]) -> None:
-    for row in lost:
-        log.warning("ticket.worker_lost", ticket=str(row.id), times=row.lost_leases)
 
 
 def give_back(engine: Engine, batch: Batch, ids: list[UUID], *, delay_s: float = 0.0, error: str | None = None) -> None:

@@ -3,9 +3,11 @@
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Engine
@@ -21,34 +23,18 @@ from workers.llms import Llms
 from workers.ours import Ours
 from workers.pace import Pace
 from workers.record import Attempt, Done, record, reject
+from workers.slots import Open, Outcome, Scoring
+from workers.sweep import Marks, sweep
 
 log = structlog.get_logger()
-OPEN = 2  # batches in work: while one is written, the engine's slots have the next
+OPEN = 2  # batches in work: while one is written, the engine's slots have the next, and one more is claimed
 FINISH_S = 10.0
 PAUSE_S = 5.0  # how long tickets rest when an engine is away, and does not say for how long
 WRITE_TRIES = 5
 
-Scoring = dict["Future[Served]", Claimed]
-
 
 class Stopped(TriageError):
     """The worker is stopping; the ticket was not begun."""
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """A batch in work, with the taxonomy version that it is classified by."""
-
-    batch: Batch
-    version: int
-    futures: Scoring
-    lease: AbstractContextManager[None]
-
-    def close(self) -> None:
-        """Lets the lease go; what nobody has begun is not begun any more."""
-        for future in self.futures:
-            future.cancel()
-        self.lease.__exit__(None, None, None)
 
 
 class Drain:
@@ -59,11 +45,17 @@ class Drain:
         self.figures = llms.figures
         self.pace = Pace(parallel)
         self.pool = ThreadPoolExecutor(parallel, thread_name_prefix="classify")
+        self.claimer = ThreadPoolExecutor(1, thread_name_prefix="claim")
         self.running = threading.Lock()
         self.rung = threading.Event()
         self.stopping = threading.Event()
         self.going = True  # no engine is away
         self.deadline: float | None = None
+        self.marks: Marks | None = None
+
+    def sweep(self) -> None:
+        """Reads where the queue begins, for the claims to come; called now and then from a thread beside them."""
+        self.marks = sweep(self.database)
 
     def run(self) -> None:
         """Works until nothing is due. If another thread drains already, that one looks once more instead."""
@@ -83,8 +75,13 @@ class Drain:
         """No further claim; what is in the engine's hands may finish for FINISH_S."""
         self.stopping.set()
 
+    def close(self) -> None:
+        """Lets its threads go."""
+        for pool in (self.pool, self.claimer):
+            pool.shutdown(wait=False, cancel_futures=True)
+
     def _work(self) -> None:
-        """Batch after batch, each claimed before the one before it is written.
+        """Batch after batch, each claimed before the one before it is written, and the next while it is.
 
         What Postgres does not take for one batch it may take for the next, which has been scored as well.
         """
@@ -93,10 +90,12 @@ class Drain:
         try:
             while self._claim_ahead(batches, going=away is None and self.going):
                 one = batches[0]
-                try:
-                    self._finish(one)
-                except Unavailable as error:
-                    away = error
+                self._wait(one.scoring)
+                with self._claiming(batches, going=away is None and self.going):
+                    try:
+                        self._finish(one)
+                    except Unavailable as error:
+                        away = error
                 batches.popleft().close()
         finally:  # a lease must not outlive the work, whatever went wrong
             for one in batches:
@@ -104,9 +103,21 @@ class Drain:
         if away is not None:
             raise away
 
-    def _claim_ahead(self, batches: "deque[Open]", *, going: bool) -> bool:
-        """Fills up to OPEN batches, unless one that must be alone is among them; whether there is one at all."""
-        while going and not self.stopping.is_set() and len(batches) < OPEN:
+    @contextmanager
+    def _claiming(self, batches: "deque[Open]", *, going: bool) -> Iterator[None]:
+        """Where the queue is long, claims one more beside the block, which writes: both mostly wait for Postgres."""
+        if len(batches) < OPEN:
+            yield
+            return
+        ahead = self.claimer.submit(self._claim_ahead, batches, OPEN + 1, going=going)
+        try:
+            yield
+        finally:
+            ahead.result()
+
+    def _claim_ahead(self, batches: "deque[Open]", most: int = OPEN, *, going: bool) -> bool:
+        """Fills up to `most` batches, unless one that must be alone is among them; whether there is one at all."""
+        while going and not self.stopping.is_set() and len(batches) < most:
             if any(one.batch.suspect for one in batches):
                 break
             try:
@@ -126,7 +137,7 @@ class Drain:
             version, vocabulary = taxonomy.active(session)
         if self.llms.behind(vocabulary):
             return None  # the look after this drain tells it, and goes on
-        batch = claim(self.database, self.pace.size, busy=busy)
+        batch = claim(self.database, self.pace.size, busy=busy, marks=self.marks)
         if not batch.tickets:
             return None
         if not busy:
@@ -134,13 +145,13 @@ class Drain:
         lease = renewed(self.database, batch)
         lease.__enter__()
         ours = Ours(self.database, batch, self.llms.leaves)
-        futures: Scoring = {self.pool.submit(self._begin, vocabulary, ours, ticket): ticket for ticket in batch.tickets}
-        return Open(batch, version, futures, lease)
+        scoring = Scoring(batch.tickets, partial(self._begin, vocabulary, ours))
+        scoring.start(self.pool, self.pace.parallel)
+        return Open(batch, version, scoring, lease)
 
     def _finish(self, one: Open) -> None:
-        """Waits for a batch and settles it."""
-        self._wait(one.futures)
-        asked = self._settle(one.batch, one.version, one.futures)
+        """Settles a batch, and notes how long it took."""
+        asked = self._settle(one.batch, one.version, one.scoring.outcomes)
         if self.going:
             self.pace.settled(asked)
 
@@ -154,15 +165,15 @@ class Drain:
             raise Stopped("the worker is stopping")
         return serve(self.llms, self.config, vocabulary, ticket)
 
-    def _wait(self, futures: Scoring) -> None:
+    def _wait(self, scoring: Scoring) -> None:
         """Until all are scored, or for FINISH_S after the worker was told to stop."""
-        while wait(futures, timeout=0.2).not_done:
+        while not scoring.over.wait(0.2):
             if self.stopping.is_set():
                 self.deadline = self.deadline or time.monotonic() + FINISH_S
                 if time.monotonic() > self.deadline:
                     return
 
-    def _settle(self, batch: Batch, version: int, futures: Scoring) -> int:
+    def _settle(self, batch: Batch, version: int, outcomes: dict[UUID, Outcome]) -> int:
         """Writes what was scored, counts what was refused, gives the rest back; for how many an llm was asked.
 
         It ends the drain when an engine is away.
@@ -172,16 +183,16 @@ class Drain:
         undone: list[Claimed] = []
         away: str | None = None
         pause = PAUSE_S
-        for future, ticket in futures.items():
-            error = future.exception() if future.done() else Stopped("not finished in time")
-            if error is None:
-                results.append(Done(ticket, future.result()))
-            elif (fault := _fault(error, ticket)) is not None:
+        for ticket in batch.tickets:
+            outcome = outcomes.get(ticket.id) or Stopped("not finished in time")
+            if isinstance(outcome, Served):
+                results.append(Done(ticket, outcome))
+            elif (fault := _fault(outcome, ticket)) is not None:
                 refused.append((ticket, fault))
             else:
                 undone.append(ticket)
-                away = away or _why(error)
-                pause = max(pause, getattr(error, "retry_after", None) or 0.0)
+                away = away or _why(outcome)
+                pause = max(pause, getattr(outcome, "retry_after", None) or 0.0)
         self.going = away is None and self.going
         self._record(batch, version, results)
         for ticket, fault in refused:

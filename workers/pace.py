@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 BATCH_S = 0.5  # a ticket waits at most for the batches before its own: a fraction of a lease
-MOST = 128
+MOST = 256
 FIRST = 4  # batches of that many for each slot, until something was measured
 SHARE = 0.5  # of the newest measurement in the mean
 

@@ -82,7 +82,8 @@ def record(
         ours = session.execute(FENCE, {"ids": list(by_id), "lease": lease}).all()
         if ours or not last.committed(session):
             last.transaction, last.rows = session.scalar(TRANSACTION), ours
-            session.execute(SUPERSEDE, {"ids": [row.id for row in ours if by_id[row.id].ticket.run > 1]})
+            if again := [row.id for row in ours if by_id[row.id].ticket.run > 1]:
+                session.execute(SUPERSEDE, {"ids": again})
             _write(session, [(row, by_id[row.id]) for row in ours], taxonomy_version)
     log.debug("tickets.recorded", tickets=[str(row.id) for row in last.rows])
     for row in last.rows:

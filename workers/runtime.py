@@ -21,6 +21,7 @@ from service.settings import Loaded
 from workers.drain import Drain
 from workers.llms import Llms
 from workers.pins import row_id
+from workers.sweep import SWEEP_S
 
 log = structlog.get_logger()
 LOOK_S = 2.0
@@ -43,10 +44,10 @@ class Runtime:
         self.all_ready = False
         # A count must not be overwritten by an older one: it would look like a new start.
         self.beating = threading.Lock()
-        # Two threads, because a look may drain for hours, and a worker that works must not seem dead.
+        # A thread each, because a look may drain for hours, and a worker that works must not seem dead.
         self.threads = [
             threading.Thread(target=self._again, args=(what, pause), name=what.__name__, daemon=True)
-            for what, pause in ((self.look, LOOK_S), (self.beat, HEARTBEAT_S))
+            for what, pause in ((self.look, LOOK_S), (self.beat, HEARTBEAT_S), (self.drain.sweep, SWEEP_S))
         ]
 
     def start(self) -> None:
@@ -68,7 +69,7 @@ class Runtime:
         """Waits for the batch in hand, then lets everything go."""
         self.stop()
         with self.drain.running:
-            self.drain.pool.shutdown(wait=False, cancel_futures=True)
+            self.drain.close()
         for thread in self.threads:
             if thread.is_alive():
                 thread.join(timeout=1)

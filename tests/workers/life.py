@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from workers.claim import MOST_LOST
 from workers.record import ATTEMPTS
+from workers.sweep import MOST_LOST
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Batches overlap: the next is claimed before the last is written, but who lost a worker has one to itself."""
+"""Batches overlap: the next ones are claimed before the last is written, but who lost a worker has one to itself."""
 
 import threading
 
@@ -46,7 +46,8 @@ def test_the_next_batch_is_in_work_while_one_is_written(pairs, ten, sql, at_each
     working = []
     at_each_write(lambda: working.append(sql(WORKING)[0][0]))
     pairs.run()
-    assert working == [4, 4, 4, 4, 2]
+    assert all(4 <= count <= 6 for count in working[:-1]), working
+    assert working[-1] == 2
     assert sql("SELECT status, count(*) FROM tickets GROUP BY 1") == [("done", 10)]
     assert sql("SELECT count(*), count(DISTINCT ticket_id) FROM triages") == [(10, 10)]
 
@@ -62,7 +63,7 @@ def test_who_lost_a_worker_waits_until_it_can_be_alone(pairs, ten, sql, at_each_
     at_each_write(seen)
     pairs.run()
     assert [count for count, suspect in together if suspect] == [1]
-    assert sum(count == 4 for count, _ in together) > 1
+    assert sum(count >= 4 for count, _ in together) > 1
     assert sql("SELECT status, sum(lost_leases) FROM tickets GROUP BY 1") == [("done", 0)]
 
 
@@ -79,7 +80,7 @@ def test_a_stopped_worker_gives_back_what_it_claimed_ahead(pairs, ten, sql, at_e
     pairs.run()
     rows = dict(sql("SELECT status, count(*) FROM tickets GROUP BY 1"))
     assert rows.get("working", 0) == 0
-    assert rows["done"] in (2, 3, 4)
+    assert rows["done"] in range(2, 7)
     assert sql("SELECT sum(attempts), sum(lost_leases), count(lease_id) FROM tickets") == [(0, 0, 0)]
 
 
@@ -118,15 +119,15 @@ def test_what_is_in_work_is_written_although_the_next_claim_fails(pairs, ten, sq
     """As when Postgres restarts between two statements."""
     real, claims = drains.claim, []
 
-    def sometimes(*given, busy):
+    def sometimes(*given, busy, **named):
         claims.append(busy)
         if len(claims) in (2, 3):
             raise Unavailable("Postgres does not answer")
-        return real(*given, busy=busy)
+        return real(*given, busy=busy, **named)
 
     monkeypatch.setattr(drains, "claim", sometimes)
     pairs.run()
-    assert claims[:3] == [False, True, False]
+    assert claims == [False, True, False]
     assert sql("SELECT status, count(*), sum(lost_leases) FROM tickets GROUP BY 1 ORDER BY 1") == [
         ("done", 2, 0),
         ("queued", 8, 0),
@@ -147,11 +148,9 @@ def test_the_batch_behind_one_that_cannot_be_written_is_written(pairs, ten, sql,
     monkeypatch.setattr(drains, "record", record)
     monkeypatch.setattr(drains, "WRITE_TRIES", 1)
     pairs.run()
-    assert sql("SELECT status, count(*) FROM tickets GROUP BY 1 ORDER BY 1") == [
-        ("done", 2),
-        ("queued", 6),
-        ("working", 2),
-    ]
+    rows = dict(sql("SELECT status, count(*) FROM tickets GROUP BY 1"))
+    assert rows["working"] == 2
+    assert rows["done"] in (2, 4)  # one or two were claimed by then
 
 
 def test_an_engine_that_goes_away_says_nothing_of_its_speed(pairs, ten, sql, monkeypatch):
@@ -182,3 +181,36 @@ def test_a_mistake_of_ours_leaves_no_lease_that_lives_on(pairs, ten, monkeypatch
         pairs.run()
     assert [thread.name for thread in threading.enumerate() if thread.name == "renew"] == []
     assert not pairs.running.locked()
+
+
+def test_a_third_batch_is_claimed_while_one_is_written(pairs, ten, monkeypatch):
+    claims, third, real_claim, real_record = [], threading.Event(), drains.claim, drains.record
+
+    def claim(*given, **named):
+        claims.append(real_claim(*given, **named))
+        if len(claims) == 3:
+            third.set()
+        return claims[-1]
+
+    def record(*given):
+        assert third.wait(30)
+        return real_record(*given)
+
+    monkeypatch.setattr(drains, "claim", claim)
+    monkeypatch.setattr(drains, "record", record)
+    pairs.run()
+    assert sum(len(batch.tickets) for batch in claims) == 10
+
+
+def test_a_claim_beside_a_write_that_fails_ends_no_drain(pairs, ten, sql, monkeypatch):
+    real, claims = drains.claim, []
+
+    def once(*given, **named):
+        claims.append(None)
+        if len(claims) == 3:
+            raise Unavailable("Postgres does not answer")
+        return real(*given, **named)
+
+    monkeypatch.setattr(drains, "claim", once)
+    pairs.run()
+    assert sql("SELECT status, count(*) FROM tickets GROUP BY 1") == [("done", 10)]

@@ -17,9 +17,10 @@ from life import Life
 from models import taxonomy
 from models.db import transaction
 from workers.arms import serve
-from workers.claim import MOST_LOST, Claimed, claim, give_back
+from workers.claim import Claimed, claim, give_back
 from workers.figures import Figures
 from workers.record import ATTEMPTS, Done, record, reject
+from workers.sweep import MOST_LOST, sweep
 
 KEYS, CONTENTS = st.sampled_from("abcd"), st.sampled_from(["my card has not arrived", "I want a refund", "top up"])
 LATE, MANY = 3, 4
@@ -62,6 +63,7 @@ class Lives(RuleBasedStateMachine):
         super().__init__()
         self.client, self.database, self.sql, self.served, self.version = world
         self.lives, self.batches, self.bodies = {}, [], {}
+        self.marks = None
         for table in TABLES:
             self.sql(f"DELETE FROM {table}")
 
@@ -124,14 +126,20 @@ class Lives(RuleBasedStateMachine):
         else:
             assert answer.status_code == 422
 
-    def claimed(self, number, busy=False):
+    def swept(self):
+        """Marks of any age must do, for whatever became due since then, except for what a dead worker left."""
+        self.marks = sweep(self.database)
         for life in self.lives.values():
             if life.status == "working" and life.expired:
                 life.lose()
+
+    def claimed(self, number, busy=False):
+        if self.marks is None or self.marks.old or number % 2:
+            self.swept()
         due = [life for life in self.lives.values() if life.status == "queued" and life.due]
         suspects = {life.id for life in due if life.lost}
         others = {life.id for life in due} - suspects
-        batch = claim(self.database, 1 + number, busy=busy)
+        batch = claim(self.database, 1 + number, busy=busy, marks=self.marks)
         ids = {str(ticket.id) for ticket in batch.tickets}
         assert batch.suspect == (bool(suspects) and not busy)
         assert ids <= (suspects if suspects else others)
@@ -157,6 +165,7 @@ class Lives(RuleBasedStateMachine):
 
     def worked(self, number):
         self.an_hour_passes()
+        self.swept()
         self.claimed(number)
         if self.batches:
             self.recorded(0)
@@ -243,8 +252,9 @@ class Lives(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def world(client, database, sql, llms, loaded):
+def world(client, database, sql, llms, loaded, monkeypatch):
     """The API, the database, and one real answer of the llms, which every ticket gets here."""
+    monkeypatch.setattr("workers.sweep.SLACK", "0 seconds")
     with transaction(database) as session:
         version, vocabulary = taxonomy.active(session)
     ticket = Claimed(UUID(int=1), 1, "", "I want a refund", True, None, None, 0)

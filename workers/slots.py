@@ -1,0 +1,66 @@
+"""A batch's tickets on their way through the engine's slots. Used by drain."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from uuid import UUID
+
+from workers.arms import Served
+from workers.claim import Batch, Claimed
+
+Outcome = Served | BaseException
+
+
+class Scoring:
+    """Each thread of the pool takes the next ticket that nobody has begun: a future for each would cost more than most
+    of what is done with it.
+    """
+
+    def __init__(self, tickets: list[Claimed], score: Callable[[Claimed], Served]):
+        self.tickets, self.score = tickets, score
+        self.waiting = deque(tickets)
+        self.outcomes: dict[UUID, Outcome] = {}
+        self.over = threading.Event()
+
+    def start(self, pool: ThreadPoolExecutor, threads: int) -> None:
+        """Behind what the pool has in hand."""
+        for _ in range(min(threads, len(self.tickets))):
+            pool.submit(self._work)
+
+    def stop(self) -> None:
+        """What nobody has begun is not begun any more."""
+        self.waiting.clear()
+
+    def _work(self) -> None:
+        while self.waiting:
+            try:
+                ticket = self.waiting.popleft()
+            except IndexError:
+                return  # another thread was faster
+            self.outcomes[ticket.id] = self._outcome(ticket)
+            if len(self.outcomes) == len(self.tickets):
+                self.over.set()
+
+    def _outcome(self, ticket: Claimed) -> Outcome:
+        try:
+            return self.score(ticket)
+        except BaseException as error:
+            return error
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A batch in work, with the taxonomy version that it is classified by."""
+
+    batch: Batch
+    version: int
+    scoring: Scoring
+    lease: AbstractContextManager[None]
+
+    def close(self) -> None:
+        """Lets the lease go; what nobody has begun is not begun any more."""
+        self.scoring.stop()
+        self.lease.__exit__(None, None, None)

@@ -1,0 +1,63 @@
+"""What is looked for now and then, not by every claim: expired leases, and where the queue begins. For claim and drain.
+
+While a long transaction is open, as a backup's, Postgres keeps an index entry for each ticket that was claimed since,
+and who reads the queue from its beginning passes them all. So a claim begins at the marks that a sweep has read.
+"""
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Engine, text
+
+from models.db import transaction
+from models.tables import BULK_PRIORITY
+
+log = structlog.get_logger()
+SWEEP_S = 1.0
+OLD_S = 10.0  # of marks: who reads no newer ones may not claim by them
+SLACK = "5 seconds"  # a ticket is due from its transaction's beginning on, and seen from its end on
+PRIORITIES = list(range(BULK_PRIORITY + 1))
+
+MOST_LOST = 3
+LOST = f"{MOST_LOST} workers in a row died or froze while they had this ticket."
+
+EXPIRE = text("""
+    UPDATE tickets SET lease_id = NULL, lease_until = NULL, lost_leases = lost_leases + 1,
+        status = CASE WHEN lost_leases + 1 >= :most THEN 'failed' ELSE 'queued' END,
+        last_error = CASE WHEN lost_leases + 1 >= :most THEN :lost ELSE last_error END
+    WHERE id = ANY(ARRAY(SELECT id FROM tickets WHERE status = 'working' AND lease_until < now()
+                         FOR UPDATE SKIP LOCKED))
+    RETURNING id, lost_leases""")
+MARKS = text("""
+    SELECT least(now() - CAST(:slack AS interval),
+                 (SELECT due_at FROM tickets WHERE status = 'queued' AND lost_leases = 0 AND priority = wanted.priority
+                  ORDER BY due_at LIMIT 1))
+    FROM unnest(CAST(:priorities AS int[])) WITH ORDINALITY AS wanted (priority, place) ORDER BY place""")
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """For each of PRIORITIES a time before which no ticket was due that a claim could take."""
+
+    since: list[datetime]
+    read_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def old(self) -> bool:
+        """Whether too much may have come in below them: what was committed late, or moved by hand."""
+        return time.monotonic() - self.read_at > OLD_S
+
+
+def sweep(engine: Engine) -> Marks:
+    """Makes expired leases due again, or fails what lost MOST_LOST workers in a row; then reads where the queue begins.
+
+    What comes to be due below the marks is seen by the next sweep.
+    """
+    with transaction(engine) as session:
+        lost = session.execute(EXPIRE, {"most": MOST_LOST, "lost": LOST}).all()
+        since = session.scalars(MARKS, {"slack": SLACK, "priorities": PRIORITIES}).all()
+    for row in lost:
+        log.warning("ticket.worker_lost", ticket=str(row.id), times=row.lost_leases)
+    return Marks(list(since))
