@@ -15,7 +15,7 @@ from benchmarks import filling
 from benchmarks.ratios import Window
 from benchmarks.rounds import Absolute, Comparison
 from benchmarks.stage import Stage
-from models.db import make_engine, transaction
+from models.db import make_engine
 from models.errors import TriageError
 from service.config import Arm
 from service.experiments import report
@@ -51,8 +51,7 @@ def _window(engine: Engine, side: str, predictions: int) -> Window:
     took = []
     for _ in range(BUILDS):
         began = time.perf_counter()
-        with transaction(engine) as session:
-            found = report.build(session, PAIR, report.Window())
+        found = report.build(engine, PAIR, report.Window())
         took.append(1e3 * (time.perf_counter() - began))
         if sum(llm["n"] for llm in found["llms"]) != predictions:
             raise TriageError(f"The report is not about {predictions} predictions.")

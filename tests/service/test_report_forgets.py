@@ -7,7 +7,6 @@ import pytest
 from test_report_recount import BEGIN, EXPERIMENTS, Rows, muddle, through
 from written import Written
 
-from models.db import transaction
 from service.experiments import report
 from service.experiments.report import Window
 from service.tickets.erasure import erase
@@ -33,8 +32,7 @@ def rounded(value):
 
 def figures(database, experiment, window):
     """A report without its dates."""
-    with transaction(database) as session:
-        found = report.build(session, experiment, window)
+    found = report.build(database, experiment, window)
     return rounded({name: value for name, value in found.items() if name not in ("generated_at", "since", "until")})
 
 
