@@ -27,6 +27,7 @@ from service import settings
 from service.auth import create_key
 from service.datadir import Urls
 from service.embedded import EmbeddedServers
+from service.experiments import report
 from service.settings import Loaded
 from workers.drain import Drain
 from workers.llms import Llms
@@ -51,6 +52,12 @@ def logs_as_at_the_start() -> None:
     """A command sets up logging for its whole process, which here is that of the next tests too."""
     structlog.reset_defaults()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+
+
+@pytest.fixture(autouse=True)
+def reports_that_count_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second for what has changed is much for what a test writes, and may be little on a busy machine."""
+    monkeypatch.setattr(report, "CATCH_UP_S", 60.0)
 
 
 @pytest.fixture(scope="session")

@@ -97,21 +97,26 @@ _AS_SERVED = """
     SELECT d.hour, d.experiment, d.field, ARRAY[CASE WHEN v.of_all THEN 'accuracy' ELSE 'corrections' END, v.source],
            jsonb_build_object('n', count(*), 'right', count(*) FILTER (WHERE d.label = v.label))
     FROM decided d JOIN v ON v.ticket_id = d.ticket_id AND v.field = d.field GROUP BY 1, 2, 3, v.of_all, v.source"""
+# By arrays, not by a join of all with all: of how many rows a CTE has the planner knows too little to join it well.
 _PAIRS = """
-    SELECT a.hour, a.experiment, a.field, ARRAY['pairs', a.source, a.llm::text, b.llm::text], jsonb_build_object(
-        'both_right', count(*) FILTER (WHERE a.label = a.truth AND b.label = a.truth),
-        'only_a', count(*) FILTER (WHERE a.label = a.truth AND b.label <> a.truth),
-        'only_b', count(*) FILTER (WHERE a.label <> a.truth AND b.label = a.truth),
-        'neither', count(*) FILTER (WHERE a.label <> a.truth AND b.label <> a.truth))
-    FROM judged a JOIN judged b
-        ON b.ticket_id = a.ticket_id AND b.field = a.field AND b.source = a.source AND a.llm < b.llm
-    GROUP BY 1, 2, 3, a.source, a.llm, b.llm"""
+    SELECT hour, experiment, field, ARRAY['pairs', source, llms[a]::text, llms[b]::text], jsonb_build_object(
+        'both_right', count(*) FILTER (WHERE rights[a] AND rights[b]),
+        'only_a', count(*) FILTER (WHERE rights[a] AND NOT rights[b]),
+        'only_b', count(*) FILTER (WHERE NOT rights[a] AND rights[b]),
+        'neither', count(*) FILTER (WHERE NOT rights[a] AND NOT rights[b]))
+    FROM (SELECT hour, experiment, field, source, array_agg(llm ORDER BY llm) AS llms,
+                 array_agg(label = truth ORDER BY llm) AS rights
+          FROM judged GROUP BY 1, 2, 3, 4, ticket_id) part,
+         LATERAL generate_subscripts(llms, 1) a, LATERAL generate_subscripts(llms, 1) b
+    WHERE a < b GROUP BY 1, 2, 3, source, llms[a], llms[b]"""
 # The source of these is empty: nobody had to judge.
 _ANSWERED = """
-    SELECT a.hour, a.experiment, a.field, ARRAY['pairs', '', a.llm::text, b.llm::text],
+    SELECT hour, experiment, field, ARRAY['pairs', '', llms[a]::text, llms[b]::text],
            jsonb_build_object('answered', count(*))
-    FROM named a JOIN named b ON b.ticket_id = a.ticket_id AND b.field = a.field AND a.llm < b.llm
-    GROUP BY 1, 2, 3, a.llm, b.llm"""
+    FROM (SELECT hour, experiment, field, array_agg(llm ORDER BY llm) AS llms
+          FROM named GROUP BY 1, 2, 3, ticket_id) part,
+         LATERAL generate_subscripts(llms, 1) a, LATERAL generate_subscripts(llms, 1) b
+    WHERE a < b GROUP BY 1, 2, 3, llms[a], llms[b]"""
 
 
 def _timed(rows: str, place: str, who: str, *names: str) -> str:
@@ -127,6 +132,8 @@ PARTS = (
     _timed("said", "ARRAY['llms', who::text, 'times', name]", "llm", *TIMES),
     _timed("decided", "ARRAY['cascade', 'times', name]", "0", *TICKET_TIMES),
 )  # fmt: skip
+# Where Postgres can compile a statement, that takes longer than counting an hour.
+UNCOMPILED = text("SET LOCAL jit = off")
 COUNT = text(
     f"{_ROWS} SELECT hour, experiment, field, path, found::text FROM ({' UNION ALL '.join(PARTS)}) "
     "counted (hour, experiment, field, path, found)"
@@ -136,6 +143,7 @@ COUNT = text(
 def count(session: Session, since: datetime, until: datetime) -> dict[Key, Counts]:
     """The counts of the tickets received from `since` to before `until`, by hour, experiment and field."""
     found: defaultdict[Key, Counts] = defaultdict(dict)
+    session.execute(UNCOMPILED)
     given = {"since": since, "until": until, "exhaustive": list(EXHAUSTIVE)}
     for hour, experiment, field, path, value in session.execute(COUNT, given):
         add(found[hour, experiment, field], at(path, orjson.loads(value)))

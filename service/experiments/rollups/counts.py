@@ -73,12 +73,13 @@ def surest(counted: Counts) -> Iterator[tuple[int, int, int, float]]:
 
     Each ends at the next rounded confidence, which all that it counts reach and no other does.
     """
-    total, n, right, ends = sum(counted["n"].values()), 0, 0, 1
-    tenths = sorted({math.ceil(total * tenth / 10) for tenth in range(1, 11)})
-    doubts = sorted(counted["n"], key=number)
-    for here, following in zip(doubts, [*doubts[1:], None], strict=True):
-        n, right = n + counted["n"][here], right + counted["right"][here]
-        same = following is not None and number(following) == number(here)
-        if not same and n >= tenths[ends - 1]:
-            yield n, total, right, 1 - number(here)
-            ends = 1 + sum(tenth <= n for tenth in tenths)
+    doubts: dict[float, list[int]] = {}
+    for key, here in counted["n"].items():
+        found = doubts.setdefault(number(key), [0, 0])
+        found[:] = found[0] + here, found[1] + counted["right"][key]
+    total, n, right, tenths = sum(here for here, _ in doubts.values()), 0, 0, 0
+    for doubt, (here, correct) in sorted(doubts.items()):
+        n, right = n + here, right + correct
+        if 10 * n // total > tenths:
+            tenths = 10 * n // total
+            yield n, total, right, 1 - doubt
