@@ -35,6 +35,16 @@ def test_all_is_well(says, worker):
     assert says("queue") == (True, "0 of 100000 tickets wait")
 
 
+def test_a_report_that_nobody_counts(says, sql):
+    assert says("report") == (True, "changes in 0 hours wait to be counted")
+    sql("INSERT INTO stale_hours (hour, at) VALUES ('2020-01-31', now() - interval '5 hours')")
+    assert says("report") == (True, "changes in 1 hour wait to be counted")
+    sql("UPDATE stale_hours SET at = now() - interval '7 hours'")
+    ok, told = says("report")
+    assert not ok
+    assert told.startswith("Changes in 1 hour are not counted for 7 hours: the API process counts them: start it")
+
+
 def test_no_worker(says):
     assert says("API") == (False, "No worker is running: tickets are taken and wait.")
 

@@ -66,7 +66,7 @@ def recount_day(session: Session, day: datetime) -> None:
     keep.replace(session, "day", day, day + HOUR, keep.by_day(keep.read(session, "hour", day, day + DAY), day))
 
 
-def behind(session: Session, since: datetime, until: datetime) -> dict[str, float]:
+def behind(session: Session, since: datetime = FIRST, until: datetime = LAST) -> dict[str, float]:
     """How many hours have changed since they were counted, and how long ago the first change was."""
     return dict(session.execute(BEHIND, {"since": since, "until": until}).mappings().one())
 
