@@ -19,7 +19,7 @@ def counted(session: Session, cut: Cut, found: Counted, experiment: Experiment) 
     if frozen is not None:
         told.append(_deleted(frozen))
         told += [WITHOUT] if experiment.mode == "split" else []
-    return late | {"deleted": frozen, "notes": told}
+    return late | {"deleted": frozen, "notes": told, "times": ROUNDED}
 
 
 def _frozen(cut: Cut, found: Counted) -> dict[str, Any] | None:
@@ -44,4 +44,7 @@ def _deleted(frozen: dict[str, Any]) -> str:
     )
 
 
+ROUNDED = (
+    "Medians and 95th percentiles are of times rounded to three significant digits, those of a split's arms exact."
+)
 WITHOUT = "The arms are read from the tickets themselves, so those that were deleted are not in them."

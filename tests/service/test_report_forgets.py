@@ -9,6 +9,7 @@ from written import Written
 
 from service.experiments import report
 from service.experiments.report import Window
+from service.experiments.rollups import roll as rolling
 from service.experiments.rollups.roll import roll
 from service.tickets import retention
 from service.tickets.erasure import erase
@@ -113,6 +114,18 @@ def test_what_changes_before_it_is_deleted_is_counted_and_what_changes_later_is_
     sql("UPDATE tickets SET status = 'done' WHERE id = %s", late)
     assert said(database, Window()) == whole
     assert sum(delete_old(database, LIMIT)) == 1
+    assert said(database, Window()) == whole
+
+
+def test_who_waited_while_an_hour_was_frozen_does_not_count_it(database, muddled, sql, monkeypatch):
+    """A roller that has found the mark, and gets the lock when the rows are deleted."""
+    sql("UPDATE triages SET action = 'automate' WHERE received_at = %s", BEGIN)
+    whole, found = said(database, Window()), [(BEGIN, [BEGIN])]
+    list(delete_old(database, LIMIT))
+    sql("INSERT INTO stale_hours (hour) VALUES (%s)", BEGIN)
+    with monkeypatch.context() as patched:
+        patched.setattr(rolling, "_stale", lambda *given: found)
+        roll(database, ENOUGH_S)
     assert said(database, Window()) == whole
 
 

@@ -29,8 +29,9 @@ _LIVE = "hour >= coalesce((SELECT max(before) FROM frozen_hours), '-infinity')"
 STALE = text(f"""
     SELECT DISTINCT hour FROM stale_hours WHERE hour >= :since AND hour < :until AND {_LIVE}
     ORDER BY hour DESC""")
-# The count's snapshot is younger than this one: who commits in between leaves a mark that this does not see.
-UNMARK = text("DELETE FROM stale_hours WHERE hour >= :since AND hour < :until RETURNING hour")
+# The count's snapshot is younger than this one: who commits in between leaves a mark that this does not see. What was
+# frozen while we waited for the lock has no rows any more to be counted from.
+UNMARK = text(f"DELETE FROM stale_hours WHERE hour >= :since AND hour < :until AND {_LIVE} RETURNING hour")
 DROP_FROZEN = text(f"DELETE FROM stale_hours WHERE NOT {_LIVE}")
 BEHIND = text(f"""
     SELECT count(DISTINCT hour) AS behind_hours,
@@ -80,7 +81,6 @@ def stretches(hours: Iterable[datetime]) -> Iterator[tuple[datetime, datetime]]:
 
 def _stale(engine: Engine, since: datetime, until: datetime) -> list[tuple[datetime, list[datetime]]]:
     with transaction(engine) as session:
-        session.execute(DROP_FROZEN)
         hours = session.scalars(STALE, {"since": since, "until": until}).all()
     return [(day, list(found)) for day, found in groupby(hours, key=of_day)]
 
