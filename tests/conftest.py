@@ -5,7 +5,8 @@ import itertools
 import logging
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,12 @@ def cloned(servers: Urls, template: str) -> Iterator[str]:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         yield _named(servers.database_url, name)
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def clone(servers: Urls) -> Callable[[str], AbstractContextManager[str]]:
+    """The same of a database that a file has filled, and that nobody is connected to."""
+    return partial(cloned, servers)
 
 
 @pytest.fixture

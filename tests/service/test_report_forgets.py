@@ -20,11 +20,20 @@ DAYS = timedelta(days=3)
 OF_ITSELF = ("generated_at", "since", "until", "counted")
 
 
-@pytest.fixture
-def muddled(database):
-    with database.begin() as connection:
+@pytest.fixture(scope="module")
+def muddled(module_database):
+    """The name of a database with rows that are counted."""
+    with module_database.begin() as connection:
         muddle(Written(through(connection)), random.Random(6))
-    roll(database, ENOUGH_S)
+    roll(module_database, ENOUGH_S)
+    module_database.dispose()
+    return module_database.url.database
+
+
+@pytest.fixture
+def database_url(clone, muddled):
+    with clone(muddled) as url:
+        yield url
 
 
 def rounded(value):
@@ -48,7 +57,7 @@ def without_units(found):
     return {name: value for name, value in found.items() if name not in ("arms", "split", "balance", "conclusions")}
 
 
-def test_erasing_changes_no_count(database, muddled, sql):
+def test_erasing_changes_no_count(database, sql):
     before = [figures(database, experiment, Window()) for experiment in EXPERIMENTS]
     for (ticket,) in sql("SELECT id FROM tickets ORDER BY received_at")[::3]:
         erase(database, ticket)
@@ -68,7 +77,7 @@ def said(database, window):
     return [without_units(figures(database, experiment, window)) for experiment in EXPERIMENTS]
 
 
-def test_deleting_changes_no_count(database, muddled, sql):
+def test_deleting_changes_no_count(database, sql):
     whole, left, inside = said(database, Window()), said(database, Window(since=LIMIT)), Window(since=LIMIT - DAYS)
     parts = said(database, inside)
     assert sum(delete_old(database, LIMIT)) == 160
@@ -82,7 +91,7 @@ def test_deleting_changes_no_count(database, muddled, sql):
     assert report.build(database, EXPERIMENTS[0], inside)["counted"]["deleted"]["tickets"] == 12
 
 
-def test_the_arms_are_those_of_the_tickets_that_are_left_and_say_so(database, muddled, sql):
+def test_the_arms_are_those_of_the_tickets_that_are_left_and_say_so(database, sql):
     split = EXPERIMENTS[2]
     before = figures(database, split, Window(since=LIMIT))
     list(delete_old(database, LIMIT))
@@ -92,7 +101,7 @@ def test_the_arms_are_those_of_the_tickets_that_are_left_and_say_so(database, mu
     assert "The arms are read from the tickets themselves" in notes[1]
 
 
-def test_interrupted_and_begun_again_it_ends_in_the_same_figures(database, muddled, sql, monkeypatch):
+def test_interrupted_and_begun_again_it_ends_in_the_same_figures(database, sql, monkeypatch):
     monkeypatch.setattr(retention, "BATCH", 30)
     whole = said(database, Window())
     for _ in range(2):
@@ -102,7 +111,7 @@ def test_interrupted_and_begun_again_it_ends_in_the_same_figures(database, muddl
     assert said(database, Window()) == whole
 
 
-def test_what_changes_before_it_is_deleted_is_counted_and_what_changes_later_is_not(database, muddled, sql):
+def test_what_changes_before_it_is_deleted_is_counted_and_what_changes_later_is_not(database, sql):
     write, (first, later) = Written(sql), (BEGIN, BEGIN + timedelta(hours=6))
     late = write.ticket("late", received_at=later, status="queued")
     ((old,),) = sql("SELECT id FROM tickets WHERE received_at = %s", first)
@@ -117,7 +126,7 @@ def test_what_changes_before_it_is_deleted_is_counted_and_what_changes_later_is_
     assert said(database, Window()) == whole
 
 
-def test_who_waited_while_an_hour_was_frozen_does_not_count_it(database, muddled, sql, monkeypatch):
+def test_who_waited_while_an_hour_was_frozen_does_not_count_it(database, sql, monkeypatch):
     """A roller that has found the mark, and gets the lock when the rows are deleted."""
     sql("UPDATE triages SET action = 'automate' WHERE received_at = %s", BEGIN)
     whole, found = said(database, Window()), [(BEGIN, [BEGIN])]
@@ -129,14 +138,14 @@ def test_who_waited_while_an_hour_was_frozen_does_not_count_it(database, muddled
     assert said(database, Window()) == whole
 
 
-def test_of_an_hour_that_was_deleted_there_is_no_part(database, muddled):
+def test_of_an_hour_that_was_deleted_there_is_no_part(database):
     of_one = Window(until=BEGIN + timedelta(hours=1)), Window(until=BEGIN + timedelta(minutes=1))
     before = [said(database, window)[0]["tickets"]["received"] for window in of_one]
     list(delete_old(database, LIMIT))
     assert (before, [said(database, window)[0]["tickets"]["received"] for window in of_one]) == ([1, 1], [1, 0])
 
 
-def test_no_text_is_kept(database, muddled, sql):
+def test_no_text_is_kept(database, sql):
     list(delete_old(database, LIMIT))
     sql("DELETE FROM verdicts")
     kept = sql("SELECT document::text FROM report_counts") + sql("SELECT p::text FROM report_pairs p")
