@@ -1,6 +1,6 @@
-"""Numbers to three significant digits, as the keys of sparse histograms: in SQL where rows are counted, and back. Pure.
+"""Numbers to two or three significant digits, as keys of sparse histograms: in SQL where rows are counted, and back.
 
-A key is 1000 times the power of ten, plus the three digits. It holds for values from a millionth on; below is zero.
+A key is 1000 times the power of ten, plus three digits. It holds for values from a millionth on; below is zero. Pure.
 """
 
 SMALLEST = 6  # digits after the point
@@ -17,12 +17,12 @@ def time_key(value: str) -> str:
 
 
 def confidence_key(value: str) -> str:
-    """The SQL that rounds what a confidence lacks to 1, upwards: the confidence reaches what it says."""
+    """The SQL that rounds what a confidence lacks to 1 to two digits, upwards: the confidence reaches what it says."""
     doubt = f"greatest(1 - {value}, 1e-6)"
     power = f"floor(log({doubt}))"
-    digits = f"ceil({doubt} * power(10, 2 - {power}) - 1e-9)"
+    digits = f"10 * ceil({doubt} * power(10, 1 - {power}) - 1e-9)"
     # The billionth is for what is 0.1 but for its last bit; a confidence that it would put too high goes one further.
-    exact = f"{digits} + (1 - {digits} / power(10, 2 - {power}) > {value})::int"
+    exact = f"{digits} + 10 * (1 - {digits} / power(10, 2 - {power}) > {value})::int"
     return f"(CASE WHEN {value} >= 1 THEN 0 ELSE 1000 * ({power} + {SMALLEST}) + {exact} END)::bigint"
 
 
