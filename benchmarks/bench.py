@@ -32,7 +32,7 @@ SCENES: dict[Scene, tuple[str, ...]] = {
     second_field: ("second_field_over_first",),
     filters: ("filter_over_primary_key",),
     claims: ("claim_drain_over_empty", "claim_drain_over_empty_snapshot"),
-    reports: ("report_1m_over_100k", "report_1m"),
+    reports: ("report_1m_over_100k", "report_1m", "report_catch_up"),
     memory: ("memory_api_and_worker",),
     classify: ("classify_linear_short", "classify_linear_long"),
 }

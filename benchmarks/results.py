@@ -37,6 +37,7 @@ MEANING = {
 }
 ABSOLUTE = {
     "report_1m": "ms of the report over a million predictions, half of the tickets judged",
+    "report_catch_up": "s to count a million predictions for it once, all at one time",
     "memory_api_and_worker": "MB of an API and a worker without an llm (PSS), after 10,000 tickets",
     "classify_linear_short": "tickets/s of `triage classify` with linear: the demo's tickets of 12 words, 2 cores",
     "classify_linear_long": "the same, tickets of 80 words put together from the demo's",

@@ -4,6 +4,7 @@ from alembic import context
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+import models.rollups  # noqa: F401 (tables too)
 from models.db import database_url
 from models.tables import Base
 

@@ -26,6 +26,7 @@ from service.api import (
 from service.api.hosts import KnownHosts
 from service.api.request_ids import RequestIds
 from service.auth import Keys
+from service.experiments.rollups.roller import Roller
 from service.helpdesks import build_all
 from service.intake.depth import Depth
 from service.intake.door import Door
@@ -56,6 +57,7 @@ def create_app(loaded: Loaded, schema: Schema) -> FastAPI:
     app.state.keys = Keys(app.state.engine)
     app.state.connections = build_all(loaded.config.connections, connection_secrets())
     app.state.bell = Bell(redis)
+    app.state.roller = Roller(app.state.engine)
     problems.register(app)
     # Before the routers, whose way to an endpoint takes longer than all the rest of intake; they document it.
     app.add_route("/v1/tickets", tickets_in.post_ticket, methods=["POST"], include_in_schema=False)
@@ -74,11 +76,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.depth = Depth(state.conninfo, state.loaded.settings.queue_limit)
     state.waiting = Waiting(state.conninfo)
     state.bell.start()
+    state.roller.start()
     yield
     await state.waiting.close()
     await state.door.close()
     await state.depth.close()
     await asyncio.to_thread(state.bell.stop)
+    await asyncio.to_thread(state.roller.stop)
     state.engine.dispose()
 
 

@@ -5,7 +5,8 @@ import itertools
 import logging
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from service import settings
 from service.auth import create_key
 from service.datadir import Urls
 from service.embedded import EmbeddedServers
+from service.experiments import report
 from service.servers import POSTGRES_SETTINGS
 from service.settings import Loaded
 from workers.drain import Drain
@@ -60,6 +62,12 @@ def logs_as_at_the_start() -> None:
     """A command sets up logging for its whole process, which here is that of the next tests too."""
     structlog.reset_defaults()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+
+
+@pytest.fixture(autouse=True)
+def reports_that_count_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second for what has changed is much for what a test writes, and may be little on a busy machine."""
+    monkeypatch.setattr(report, "CATCH_UP_S", 60.0)
 
 
 @pytest.fixture(scope="session")
@@ -105,6 +113,12 @@ def cloned(servers: Urls, template: str) -> Iterator[str]:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         yield _named(servers.database_url, name)
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def clone(servers: Urls) -> Callable[[str], AbstractContextManager[str]]:
+    """The same of a database that a file has filled, and that nobody is connected to."""
+    return partial(cloned, servers)
 
 
 @pytest.fixture

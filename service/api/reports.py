@@ -44,10 +44,11 @@ def get_report_of(request: Request, caller: ReportReader, name: str, asked: Anno
 
 def _answer(request: Request, name: str | None, asked: Asked) -> Response:
     form = asked.form or preferred(request.headers.get("accept", ""))
-    with transaction(request.app.state.engine) as session:
+    engine = request.app.state.engine
+    with transaction(engine) as session:
         experiment = kept.asked_for(session, request.app.state.loaded.config, name)
-        found = report.build(session, experiment, report.Window(asked.since, asked.until))
         vocabulary = taxonomy.active(session)[1]
+    found = report.build(engine, experiment, report.Window(asked.since, asked.until))
     if form == "html":
         return HTMLResponse(document.render(found, vocabulary), headers=document.HEADERS)
     if form == "csv":

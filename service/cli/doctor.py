@@ -11,24 +11,27 @@ from redis import RedisError
 from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 import migrations
 from models import taxonomy
 from models.errors import TriageError
 from models.llm import policy
 from service import settings
-from service.cli.common import DataDir, Json, database_url, one_transaction, print_json, redis_url, screen
+from service.cli.common import DataDir, Json, counted, database_url, one_transaction, print_json, redis_url, screen
 from service.cli.llm import cards, confidence
 from service.cli.llm import command as llm
 from service.cli.running import local_address
 from service.config import SERVERS, Arm
 from service.experiments.assignment import require_fields
+from service.experiments.rollups.roll import behind
 from service.helpdesks import build_all
 from service.queue import connect
 from service.settings import FINGERPRINT, PREFIX, Loaded, Settings, connection_secrets
 from service.tickets.backlog import backlog
 
 NEARLY_FULL = 0.8
+LONG_BEHIND_S = 6 * 3600
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ def examine(data_dir: Any) -> list[Line]:
         **{f"calibration of {w}": partial(_own, arm) for w, arm in loaded.config.arms.items() if arm.calibration},
         "Postgres": _postgres,
         "queue": _queue,
+        "report": _report,
         "Redis": _redis,
         "API": _api,
     }
@@ -168,6 +172,21 @@ def _queue(loaded: Loaded) -> str:
             "raise TRIAGE_QUEUE_LIMIT."
         )
     return f"{waiting} of {limit} tickets wait"
+
+
+def _report(loaded: Loaded) -> str:
+    try:
+        with one_transaction(database_url(loaded.settings)) as session:
+            found = behind(session)
+    except ProgrammingError:
+        return "not known before triage migrate"
+    hours, for_s = counted(int(found["behind_hours"]), "hour"), found["behind_s"]
+    if for_s >= LONG_BEHIND_S:
+        raise TriageError(
+            f"Changes in {hours} are not counted for {for_s / 3600:.0f} hours: the API process counts them: start it, "
+            "or look for roller.failed in its log."
+        )
+    return f"changes in {hours} wait to be counted"
 
 
 def _redis(loaded: Loaded) -> str:

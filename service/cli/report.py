@@ -1,13 +1,16 @@
 """report: the A/B report of an experiment on a terminal, as JSON, as CSV, or as one HTML file."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
 from models import taxonomy
+from models.db import make_engine, transaction
+from models.taxonomy import Taxonomy
 from service import settings
-from service.cli.common import DataDir, print_json, screen, store, visible
+from service.cli.common import DataDir, database_url, print_json, screen, visible
 from service.experiments import kept
 from service.experiments.report import Window, build
 from service.experiments.spreadsheet import as_csv
@@ -17,6 +20,8 @@ Format = Annotated[
 ]
 Named = Annotated[str | None, typer.Option("--experiment", help="One of triage.yaml [default: the running one]")]
 
+TIMEOUT_S = 600
+
 
 def register(app: typer.Typer) -> None:
     app.command()(report)
@@ -24,10 +29,7 @@ def register(app: typer.Typer) -> None:
 
 def report(data_dir: DataDir = None, experiment: Named = None, form: Format = "text") -> None:
     """Which llm does it better: accuracy, confidence and latency of each, and A against B on the same tickets."""
-    config = settings.load(data_dir=data_dir).config
-    with store(data_dir) as session:
-        asked = kept.asked_for(session, config, experiment)
-        found, vocabulary = build(session, asked, Window()), taxonomy.active(session)[1]
+    found, vocabulary = _read(data_dir, experiment)
     if form == "json":
         print_json(found)
     elif form == "csv":
@@ -40,8 +42,21 @@ def report(data_dir: DataDir = None, experiment: Named = None, form: Format = "t
         show(found)
 
 
+def _read(data_dir: Path | None, name: str | None) -> tuple[dict[str, Any], Taxonomy]:
+    config = settings.load(data_dir=data_dir).config
+    engine = make_engine(database_url(settings.settings(data_dir=data_dir)), pool_size=1, statement_timeout_s=TIMEOUT_S)
+    try:
+        with transaction(engine) as session:
+            asked, vocabulary = kept.asked_for(session, config, name), taxonomy.active(session)[1]
+        return build(engine, asked, Window()), vocabulary
+    finally:
+        engine.dispose()
+
+
 def show(found: dict[str, Any]) -> None:
     """The report's tables."""
+    for note in found["counted"]["notes"]:
+        screen.print(note)
     for line in conclusions(found):
         screen.print(line)
     if found["arms"]:

@@ -1,25 +1,31 @@
 """The A/B report of an experiment: which tickets it covers, its figures, and what may be concluded from them.
 
 Called by the API, the pages and `triage report`. Only the newest run of a ticket counts, and of a ticket's verdicts the
-newest of each source.
+newest of each source. Medians and 95th percentiles are those of times rounded to three significant digits; in a split,
+those of its arms are exact.
 """
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from models.db import transaction
 from models.moment import moment
 from service.experiments import split, stats
 from service.experiments.arms import ASSIGNED, Halves
 from service.experiments.assignment import Experiment
-from service.experiments.figures import SHADOWED, Figures
+from service.experiments.behind import counted
+from service.experiments.figures import SHADOWED, Figures, in_time
+from service.experiments.rollups import window as rollups
+from service.experiments.rollups.count import EXHAUSTIVE as EXHAUSTIVE
+from service.experiments.rollups.roll import roll
+from service.experiments.rollups.window import Cut
 from service.experiments.stats import Verdict, Word
 
-EXHAUSTIVE = ("dataset",)
-"""Sources that judged every ticket they were given, so that their verdicts measure accuracy."""
-
+CATCH_UP_S = 1.0
 WHY_NOT_ACCURACY = (
     "Other sources judge only where somebody chose to look, mostly at mistakes: a count and a rate, never accuracy."
 )
@@ -39,16 +45,29 @@ class Window:
         return Window(max(begins, default=None), min(ends, default=None))
 
 
-def build(session: Session, experiment: Experiment, window: Window) -> dict[str, Any]:
-    """The whole report as JSON: arm A against arm B, over the experiment's tickets; the implied one has them all."""
+def build(engine: Engine, experiment: Experiment, window: Window) -> dict[str, Any]:
+    """The whole report as JSON: arm A against arm B, over the experiment's tickets; the implied one has them all.
+
+    What has changed is counted first, as far as a second goes; then all is read from one snapshot.
+    """
     covered = window.within(experiment)
-    figures = Figures(session, asdict(covered) | _given(experiment))
+    cut = Cut.of(covered.since, covered.until)
+    roll(engine, CATCH_UP_S, cut.first, cut.end)
+    with transaction(engine.execution_options(isolation_level="REPEATABLE READ")) as session, in_time():
+        return _read(session, experiment, covered, cut)
+
+
+def _read(session: Session, experiment: Experiment, covered: Window, cut: Cut) -> dict[str, Any]:
+    given = _given(experiment)
+    found = rollups.read(session, cut, given["experiment"], experiment.field)
+    figures = Figures(session, asdict(covered) | given, found)
     return {
         "experiment": _described(experiment),
         "field": experiment.field,
         "since": moment(covered.since),
         "until": moment(covered.until),
         "generated_at": moment(datetime.now(UTC)),
+        "counted": counted(session, cut, found, experiment),
         "tickets": figures.tickets(),
         "taxonomy_versions": figures.taxonomy_versions(),
         **_compared(figures, experiment),

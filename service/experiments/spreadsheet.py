@@ -54,6 +54,8 @@ def _over(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield about | {"figure": "taxonomy version", "value": version}
     for status, n in report["tickets"].items():
         yield about | {"figure": f"tickets {status}", "n": n}
+    for note in report["counted"]["notes"]:
+        yield about | {"figure": note}
 
 
 def _llm(llm: dict[str, Any]) -> Iterator[dict[str, Any]]:

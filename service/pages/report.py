@@ -26,9 +26,11 @@ def read(
     request: Request, caller: ReportReader, since: Time = None, until: Time = None, experiment: str = ""
 ) -> tuple[dict[str, Any], Taxonomy]:
     """The report asked for and today's vocabulary; without a name, of the experiment that runs now."""
-    with transaction(request.app.state.engine) as session:
+    engine = request.app.state.engine
+    with transaction(engine) as session:
         found = kept.asked_for(session, request.app.state.loaded.config, experiment)
-        return report.build(session, found, report.Window(since, until)), taxonomy.active(session)[1]
+        vocabulary = taxonomy.active(session)[1]
+    return report.build(engine, found, report.Window(since, until)), vocabulary
 
 
 Read = Annotated[tuple[dict[str, Any], Taxonomy], Depends(read)]

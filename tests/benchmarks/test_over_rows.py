@@ -15,6 +15,7 @@ NAMES = [
     "claim_drain_over_empty_snapshot",
     "report_1m_over_100k",
     "report_1m",
+    "report_catch_up",
     "memory_api_and_worker",
 ]
 FILTERS = 22
@@ -53,6 +54,11 @@ def test_every_claim_of_a_drain_is_timed(measured, name, side):
 def test_the_report_is_about_ten_times_as_many_predictions(measured):
     sizes = [window.facts["predictions"] for window in windows(measured, "report_1m_over_100k")]
     assert sizes == [SECONDS * 100_000, SECONDS * 10_000, SECONDS * 10_000, SECONDS * 100_000]
+
+
+def test_what_it_took_to_count_them_is_told_apart(measured):
+    (window,) = windows(measured, "report_catch_up")
+    assert window.figure > 0
 
 
 def test_memory_is_that_of_both_processes_after_their_work(measured):

@@ -46,6 +46,16 @@ def test_a_triage_yaml_that_was_changed_after_the_start(says, worker, tmp_path):
     assert (ok, "restart it" in told) == (False, True)
 
 
+def test_a_report_that_nobody_counts(says, sql):
+    assert says("report") == (True, "changes in 0 hours wait to be counted")
+    sql("INSERT INTO stale_hours (hour, at) VALUES ('2020-01-31', now() - interval '5 hours')")
+    assert says("report") == (True, "changes in 1 hour wait to be counted")
+    sql("UPDATE stale_hours SET at = now() - interval '7 hours'")
+    ok, told = says("report")
+    assert not ok
+    assert told.startswith("Changes in 1 hour are not counted for 7 hours: the API process counts them: start it")
+
+
 def test_no_worker(says):
     assert says("API") == (False, "No worker is running: tickets are taken and wait.")
 

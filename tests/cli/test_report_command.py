@@ -2,8 +2,13 @@
 
 import re
 
+import psycopg
 import pytest
 from written import Written
+
+from models.db import conninfo
+from service.experiments import report
+from service.experiments.rollups.roll import ROLLING
 
 EXPERIMENTS = """
 experiments:
@@ -61,6 +66,14 @@ def test_an_llm_that_was_only_needed_has_no_mean_confidence(reported, sql):
     ran = reported("report")
     assert ran.code == 0
     assert "not measured: asked only where another was unsure" in ran.out
+
+
+def test_what_is_not_counted_yet_is_told(reported, monkeypatch, database_url):
+    monkeypatch.setattr(report, "CATCH_UP_S", 0.2)
+    with psycopg.connect(conninfo(database_url)) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", (ROLLING,))
+        out = " ".join(reported("report", "--experiment", "primary-or-fallback").out.split())
+    assert "Changes in 2 hours are not counted yet" in out
 
 
 def test_names_are_not_markup(reported, sql):

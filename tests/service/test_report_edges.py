@@ -3,7 +3,6 @@
 import pytest
 from written import LABELS, Written
 
-from models.db import transaction
 from service.config import Arm
 from service.experiments import report
 from service.experiments.assignment import Experiment
@@ -22,8 +21,7 @@ def write(sql):
 @pytest.fixture
 def build(database):
     def made(experiment=IMPLIED):
-        with transaction(database) as session:
-            return report.build(session, experiment, Window())
+        return report.build(database, experiment, Window())
 
     return made
 

@@ -31,7 +31,7 @@ def held(database, table):
 
 
 def test_a_report_that_takes_too_long_says_so(hurried, database):
-    with held(database, "predictions"):
+    with held(database, "report_counts"):
         answer = hurried.get("/v1/report")
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
     assert "took longer than is allowed; ask for fewer days with since and until" in answer.json()["detail"]

@@ -6,7 +6,6 @@ from collections import Counter
 import pytest
 from serving import with_policy
 
-from models.db import transaction
 from models.errors import EngineDown
 from service.experiments import report
 from service.experiments.assignment import implied
@@ -192,9 +191,8 @@ def test_the_pair_follows_the_llms_not_the_roles_they_have_today(client, tickets
         judge(client, ticket["id"], by_llm(ticket, "fallback")["label"])
     today = implied(loaded.config)
     tomorrow = dataclasses.replace(today, a=today.b, b=today.a)
-    with transaction(database) as session:
-        (ours,) = report.build(session, today, report.Window())["pair"]
-        (swapped,) = report.build(session, tomorrow, report.Window())["pair"]
+    (ours,) = report.build(database, today, report.Window())["pair"]
+    (swapped,) = report.build(database, tomorrow, report.Window())["pair"]
     assert ours["accuracy_b"]["value"] == swapped["accuracy_a"]["value"] == 1.0
     assert (ours["only_a"], ours["only_b"]) == (swapped["only_b"], swapped["only_a"])
     assert (ours["digest_a"], ours["digest_b"]) == (swapped["digest_b"], swapped["digest_a"])
@@ -238,7 +236,8 @@ def test_coverage_and_confusions_are_a_recount(client, tickets):
         for point in llm["coverage"]:
             part = surest[: point["n"]]
             assert point["successes"] == sum(p["label"] == truth for p, truth in part)
-            assert point["threshold"] == part[-1][0]["confidence"]
+            least = part[-1][0]["confidence"]
+            assert least - 0.1 * (1 - least) <= point["threshold"] <= least  # two digits of what it lacks
             assert point["coverage"] == pytest.approx(point["n"] / len(tickets))
         wrong = Counter((truth, p["label"]) for p, truth in said if p["label"] != truth)
         assert {(c["truth"], c["said"]): c["n"] for c in llm["confusions"]} == dict(wrong)
