@@ -8,15 +8,16 @@ from billiard.exceptions import RestartFreqExceeded
 from structlog.testing import capture_logs
 
 from service.outage import Outage
-from service.queue import Bell, connect
+from service.queue import QUEUE, Bell, connect
 from workers import losses
 from workers.losses import CONSUMER, Losses
 
 
 @pytest.fixture
 def read_only(servers):
-    """The tests' Redis reads only, until `mend` is called."""
+    """The tests' Redis reads only, until what this gives is called; without bells, of which a few are enough."""
     with connect(servers.redis_url) as redis:
+        redis.delete(QUEUE)
         redis.replicaof("127.0.0.1", 1)
         try:
             yield lambda: redis.replicaof("NO", "ONE")
@@ -76,7 +77,7 @@ def test_the_bell_says_once_that_redis_is_away_and_once_that_it_is_back(read_onl
         for _ in range(5):
             bell._publish()
     assert told(lines) == ["redis.away", "redis.back"]
-    bell.redis.delete("triage")
+    bell.redis.delete(QUEUE)
     bell.redis.close()
     bell.app.close()
 
