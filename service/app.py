@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from models.db import conninfo, make_engine
 from service.api import (
@@ -23,7 +23,9 @@ from service.api import (
     tickets_in,
     verdicts,
 )
+from service.api.crowd import not_crowded
 from service.api.hosts import KnownHosts
+from service.api.readiness import Readiness
 from service.api.request_ids import RequestIds
 from service.auth import Keys
 from service.helpdesks import build_all
@@ -50,18 +52,22 @@ def create_app(loaded: Loaded, schema: Schema) -> FastAPI:
     database, redis = loaded.settings.urls()
     app = FastAPI(title="Triage", openapi_url=None, lifespan=_lifespan)
     app.state.loaded = loaded
-    app.state.schema = schema
     app.state.conninfo = conninfo(database)
     app.state.engine = make_engine(database)
+    # One connection, which no other request can take.
+    app.state.readiness = Readiness(make_engine(database, pool_size=1), schema.head, schema.older)
     app.state.keys = Keys(app.state.engine)
     app.state.connections = build_all(loaded.config.connections, connection_secrets())
     app.state.bell = Bell(redis)
     problems.register(app)
     # Before the routers, whose way to an endpoint takes longer than all the rest of intake; they document it.
     app.add_route("/v1/tickets", tickets_in.post_ticket, methods=["POST"], include_in_schema=False)
-    for room in (tickets_in, tickets, erasure, runs, verdicts, catalog, experiments, reports, health, metrics):
+    for room in (tickets_in, health):
         app.include_router(room.router)
-    site.register(app)
+    in_threads = [Depends(not_crowded)]
+    for room in (tickets, erasure, runs, verdicts, catalog, experiments, reports, metrics):
+        app.include_router(room.router, dependencies=in_threads)
+    site.register(app, in_threads)
     app.add_middleware(KnownHosts, settings=loaded.settings)
     app.add_middleware(RequestIds)
     return app
@@ -80,6 +86,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await state.depth.close()
     await asyncio.to_thread(state.bell.stop)
     state.engine.dispose()
+    state.readiness.engine.dispose()
 
 
 class _Server(uvicorn.Server):

@@ -43,7 +43,9 @@ class Depth:
     async def _run(self) -> None:
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True) as connection:
+                async with await psycopg.AsyncConnection.connect(
+                    self.conninfo, autocommit=True, connect_timeout=5
+                ) as connection:
                     await self._count(connection)
             except (psycopg.Error, OSError, TimeoutError) as error:
                 self.waiting = 0  # nothing is known, and a guess that only grows would end in 429
