@@ -1,5 +1,6 @@
 """Every error as an RFC 9457 problem. Registered by `app`; no answer holds a traceback, a secret or a ticket's text."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -14,6 +15,7 @@ from service.api.request_ids import HEADER
 
 log = structlog.get_logger()
 TYPE = "about:blank"
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def problem(status: int, title: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
@@ -30,6 +32,16 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unexpected)
+
+
+async def answered(endpoint: Endpoint, request: Request) -> Response:
+    """The endpoint's answer, or the problem that it ran into, where no framework stands around it."""
+    try:
+        return await endpoint(request)
+    except TriageError as error:
+        return await _ours(request, error)
+    except ClientDisconnect as error:
+        return await _gone(request, error)
 
 
 async def _ours(request: Request, error: Exception) -> Response:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID
 
+import orjson
 import structlog
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
@@ -64,7 +65,7 @@ async def post_ticket(request: Request) -> Response:
             TriageError, SQLAlchemyError
         ):  # the ticket is committed: after an error the caller would send it again
             return JSONResponse(await run_in_threadpool(read_whole, state.engine, UUID(receipt.id)))
-    return JSONResponse(_accepted(receipt), 202)
+    return Response(orjson.dumps(_accepted(receipt)), 202, media_type="application/json")
 
 
 def _options(request: Request) -> Options:
