@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from models.errors import TriageError
 from service.api.request_ids import HEADER
+from service.intake.reading import wrong
 
 log = structlog.get_logger()
 TYPE = "about:blank"
@@ -56,9 +57,7 @@ async def _ours(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    errors = [{"field": ".".join(map(str, e["loc"][1:])), "message": e["msg"]} for e in error.errors()]
-    named = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
-    return problem(422, "Invalid request", f"The request is wrong: {named}.", errors=errors)
+    return await _ours(request, wrong("request", error.errors(), skip=1))
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -90,7 +90,7 @@ REVISE = """
     WHERE id = %(old_id)s"""
 
 
-async def write(connection: Connection, group: list[Submission], *, hoping: bool = True) -> bool:
+async def write(connection: Connection, group: list[Submission], hoping: bool = True) -> bool:
     """Commits a group in one transaction and sets each submission's receipts, or its error for a reused key.
 
     Whoever is `hoping` that nothing of it was there before is quicker if so. Whether that was the case.

@@ -51,7 +51,7 @@ class Writer:
         for _ in range(DEADLOCK_RETRIES):
             try:
                 async with asyncio.timeout(FLUSH_TIMEOUT_S):
-                    self.hoping = await write(await self._connected(), group, hoping=self.hoping)
+                    self.hoping = await write(await self._connected(), group, self.hoping)
                 return None
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue
