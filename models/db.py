@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, make_url
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -12,6 +15,8 @@ from models.errors import ConfigError, Unavailable
 
 # A process that is frozen inside a transaction must not keep its rows from the others for longer than a lease lasts.
 SESSION = "-c timezone=utc -c idle_in_transaction_session_timeout=30s"
+# Seconds that Postgres may say nothing beyond what a statement may take, and in all to whether it is there.
+GRACE_S = 3
 # Postgres away, all our connections in use by slow answers, a standby after a failover, a session ended by a timeout.
 AWAY = (OperationalError, InterfaceError, PoolTimeout, InternalError)
 
@@ -32,8 +37,41 @@ def conninfo(text: str) -> str:
     return database_url(text).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
+class Patient(psycopg.Connection[Any]):
+    """Waits no longer than its patience for an answer, and closes itself then.
+
+    Of a frozen Postgres the kernel goes on to acknowledge what we send, so no timeout of TCP would ever end.
+    """
+
+    patience_s: float | None = None
+
+    def wait(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().wait(*args, **{"timeout": self.patience_s} | kwargs)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()  # its answer may still come, and would be taken for that to another question
+            raise
+
+
 def make_engine(text: str, *, pool_size: int = 5, statement_timeout_s: int = 30) -> Engine:
-    """A pooled engine; connections are checked before use, so a restarted Postgres costs no error."""
+    """A pooled engine; connections are checked before use, so a restarted Postgres costs no error, nor a frozen one."""
+    engine = _pooled(text, pool_size, statement_timeout_s)
+    event.listen(engine, "do_connect", lambda dialect, record, given, named: Patient.connect(*given, **named))
+
+    @event.listens_for(engine, "checkout")
+    def for_work(connection: Patient, *rest: Any) -> None:
+        connection.patience_s = statement_timeout_s + GRACE_S
+
+    @event.listens_for(engine, "checkin")
+    def for_the_check(connection: Patient | None, *rest: Any) -> None:
+        if connection is not None:
+            connection.patience_s = GRACE_S
+
+    return engine
+
+
+def _pooled(text: str, pool_size: int, statement_timeout_s: int) -> Engine:
     options = f"{SESSION} -c statement_timeout={statement_timeout_s * 1000}"
     return create_engine(
         database_url(text),

@@ -45,6 +45,12 @@ class NotFound(TriageError):
     status, title = 404, "Not found"
 
 
+class Conflict(TriageError):
+    """What is asked is not possible in the state that the thing is in."""
+
+    status, title = 409, "Not possible"
+
+
 class TooLarge(TriageError):
     """The body exceeds a size limit."""
 

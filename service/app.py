@@ -1,13 +1,14 @@
 """The API process: one FastAPI application, started by `triage serve`."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from models.db import conninfo, make_engine
 from service.api import (
@@ -23,8 +24,11 @@ from service.api import (
     tickets_in,
     verdicts,
 )
+from service.api.crowd import not_crowded
 from service.api.hosts import KnownHosts
+from service.api.readiness import Readiness
 from service.api.request_ids import RequestIds
+from service.api.shortcut import Shortcut
 from service.auth import Keys
 from service.experiments.rollups.roller import Roller
 from service.helpdesks import build_all
@@ -36,6 +40,7 @@ from service.queue import Bell
 from service.settings import Loaded, connection_secrets
 
 DRAIN_S = 10
+GARBAGE = 20_000  # new objects before a look for garbage; at the interpreter's 700 there was one with every few posts
 
 
 @dataclass(frozen=True)
@@ -51,19 +56,23 @@ def create_app(loaded: Loaded, schema: Schema) -> FastAPI:
     database, redis = loaded.settings.urls()
     app = FastAPI(title="Triage", openapi_url=None, lifespan=_lifespan)
     app.state.loaded = loaded
-    app.state.schema = schema
     app.state.conninfo = conninfo(database)
     app.state.engine = make_engine(database)
+    # One connection, which no other request can take.
+    app.state.readiness = Readiness(make_engine(database, pool_size=1), schema.head, schema.older)
     app.state.keys = Keys(app.state.engine)
     app.state.connections = build_all(loaded.config.connections, connection_secrets())
     app.state.bell = Bell(redis)
     app.state.roller = Roller(app.state.engine)
     problems.register(app)
-    # Before the routers, whose way to an endpoint takes longer than all the rest of intake; they document it.
-    app.add_route("/v1/tickets", tickets_in.post_ticket, methods=["POST"], include_in_schema=False)
-    for room in (tickets_in, tickets, erasure, runs, verdicts, catalog, experiments, reports, health, metrics):
+    for room in (tickets_in, health):
         app.include_router(room.router)
-    site.register(app)
+    in_threads = [Depends(not_crowded)]
+    for room in (tickets, erasure, runs, verdicts, catalog, experiments, reports, metrics):
+        app.include_router(room.router, dependencies=in_threads)
+    site.register(app, in_threads)
+    # What is added last stands outermost.
+    app.add_middleware(Shortcut, path="/v1/tickets", endpoint=tickets_in.post_ticket)
     app.add_middleware(KnownHosts, settings=loaded.settings)
     app.add_middleware(RequestIds)
     return app
@@ -84,6 +93,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await asyncio.to_thread(state.bell.stop)
     await asyncio.to_thread(state.roller.stop)
     state.engine.dispose()
+    state.readiness.engine.dispose()
 
 
 class _Server(uvicorn.Server):
@@ -117,4 +127,13 @@ def server(loaded: Loaded, schema: Schema) -> uvicorn.Server:
 
 def run(loaded: Loaded, schema: Schema) -> None:
     """Serves until SIGTERM or SIGINT, then answers what is open and returns."""
-    server(loaded, schema).run()
+    made = server(loaded, schema)
+    _spare_collections()
+    made.run()
+
+
+def _spare_collections() -> None:
+    """What is loaded by now stays for ever: looking through it for garbage would hold up every request each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE)

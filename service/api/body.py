@@ -13,7 +13,7 @@ def require_json(content_type: str | None) -> None:
         raise WrongContentType("Send JSON with the header Content-Type: application/json.")
 
 
-async def json_body(request: Request, limit: int) -> bytes:
+async def json_body(request: Request, limit: int, setting: str) -> bytes:
     """The body of a request that must be JSON."""
     require_json(request.headers.get("content-type"))
-    return await read_body(request.stream(), limit)
+    return await read_body(request.stream(), limit, setting)

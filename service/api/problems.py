@@ -1,5 +1,6 @@
 """Every error as an RFC 9457 problem. Registered by `app`; no answer holds a traceback, a secret or a ticket's text."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -11,9 +12,11 @@ from starlette.requests import ClientDisconnect
 
 from models.errors import TriageError
 from service.api.request_ids import HEADER
+from service.intake.reading import wrong
 
 log = structlog.get_logger()
 TYPE = "about:blank"
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def problem(status: int, title: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
@@ -32,6 +35,16 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
+async def answered(endpoint: Endpoint, request: Request) -> Response:
+    """The endpoint's answer, or the problem that it ran into, where no framework stands around it."""
+    try:
+        return await endpoint(request)
+    except TriageError as error:
+        return await _ours(request, error)
+    except ClientDisconnect as error:
+        return await _gone(request, error)
+
+
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, TriageError)  # noqa: S101
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
@@ -44,9 +57,7 @@ async def _ours(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    errors = [{"field": ".".join(map(str, e["loc"][1:])), "message": e["msg"]} for e in error.errors()]
-    named = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
-    return problem(422, "Invalid request", f"The request is wrong: {named}.", errors=errors)
+    return await _ours(request, wrong("request", error.errors(), skip=1))
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -4,7 +4,7 @@ import os
 import re
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 HEADER = "X-Request-ID"
 # What a proxy or client may call a request; anything else could write what it likes into the log.
@@ -29,8 +29,8 @@ class RequestIds:
                 message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
-        with bound_contextvars(request=found):
-            await self.app(scope, receive, answer)
+        bind_contextvars(request=found)  # in the task of this request, which nobody has to unbind
+        await self.app(scope, receive, answer)
 
 
 def _given(scope: Scope) -> str | None:

@@ -14,13 +14,13 @@ router = APIRouter(prefix="/v1/tickets", tags=["runs"])
 
 @router.post("/{ticket_id}/reclassify", status_code=202)
 def reclassify(request: Request, caller: TicketWriter, ticket_id: UUID) -> dict[str, Any]:
-    """Opens the next run; older ones stay visible. A ticket that waits already is left as it is."""
+    """Opens the next run; older ones stay visible. A ticket that waits is left as it is; of an erased one it is 409."""
     return _queued(request, runs.reclassify(request.app.state.engine, ticket_id))
 
 
 @router.post("/{ticket_id}/requeue", status_code=202)
 def requeue(request: Request, caller: TicketWriter, ticket_id: UUID) -> dict[str, Any]:
-    """Gives a failed ticket its attempts back; any other is left as it is."""
+    """Gives a failed ticket its attempts back; any other is left as it is, of an erased one it is 409."""
     return _queued(request, runs.requeue(request.app.state.engine, ticket_id))
 
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID
 
+import orjson
 import structlog
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
@@ -29,6 +30,7 @@ log = structlog.get_logger()
 router = APIRouter(tags=["tickets"])
 BATCH = 1000
 WAIT_MOST_S = 30
+MOST_OF_A_TICKET = "TRIAGE_MAX_TICKET_BYTES"
 WRITER = needs(Scope.TICKETS_WRITE)
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
 
@@ -56,7 +58,7 @@ async def post_ticket(request: Request) -> Response:
     caller = await WRITER(request)
     options = _options(request)
     state = request.app.state
-    raw = await json_body(request, state.loaded.settings.max_ticket_bytes)
+    raw = await json_body(request, state.loaded.settings.max_ticket_bytes, MOST_OF_A_TICKET)
     ticket = _admit(request, caller, read_json(raw), raw)
     (receipt,) = await _commit(request, Submission([ticket], caller.id, options.idempotency_key, _hash(raw)))
     if options.wait and await state.waiting.until_ready(UUID(receipt.id), options.wait):
@@ -64,7 +66,7 @@ async def post_ticket(request: Request) -> Response:
             TriageError, SQLAlchemyError
         ):  # the ticket is committed: after an error the caller would send it again
             return JSONResponse(await run_in_threadpool(read_whole, state.engine, UUID(receipt.id)))
-    return JSONResponse(_accepted(receipt), 202)
+    return Response(orjson.dumps(_accepted(receipt)), 202, media_type="application/json")
 
 
 def _options(request: Request) -> Options:
@@ -75,7 +77,7 @@ def _options(request: Request) -> Options:
 @router.post("/v1/tickets/batch", status_code=202)
 async def post_batch(request: Request, caller: TicketWriter, idempotency_key: IdempotencyKey = None) -> Response:
     """Takes up to 1000 tickets in one commit; a bad one becomes an error in its place and sinks no other."""
-    raw = await json_body(request, request.app.state.loaded.settings.max_request_bytes)
+    raw = await json_body(request, request.app.state.loaded.settings.max_request_bytes, "TRIAGE_MAX_REQUEST_BYTES")
     # In a thread, because a batch of 16 MB would keep every other request waiting for half a second.
     items = await run_in_threadpool(_admit_all, request, caller, raw)
     tickets = [item for item in items if isinstance(item, NewTicket)]
@@ -94,7 +96,7 @@ async def probe_hook(connection: str) -> Response:
 async def post_hook(request: Request, connection: str) -> Response:
     """Takes a helpdesk's webhook; an unknown connection and a bad signature are the same 401."""
     state = request.app.state
-    raw = await read_body(request.stream(), state.loaded.settings.max_ticket_bytes)
+    raw = await read_body(request.stream(), state.loaded.settings.max_ticket_bytes, MOST_OF_A_TICKET)
     adapter = state.connections.get(connection)
     if adapter is None:
         raise refuse("unknown connection")
@@ -143,7 +145,7 @@ def _admit_item(request: Request, caller: Caller, item: Any) -> NewTicket | dict
     limit = request.app.state.loaded.settings.max_ticket_bytes
     try:
         if len(raw) > limit:
-            raise TooLarge(f"The ticket is larger than {limit} bytes.")
+            raise TooLarge(f"The ticket is larger than {limit} bytes; the setting {MOST_OF_A_TICKET} limits it.")
         return _admit(request, caller, item, raw, BULK_PRIORITY)
     except TriageError as error:
         return {"status": error.status, "title": error.title, "detail": error.message}

@@ -23,7 +23,7 @@ SHAPE = {"requestBody": {"content": {"application/json": {"schema": VerdictIn.mo
 @router.post("/{ticket_id}/verdicts", status_code=201, openapi_extra=SHAPE)
 async def post_verdict(request: Request, caller: VerdictWriter, ticket_id: UUID) -> Response:
     """Records a verdict: 201, or 200 when the newest one of this field and source says the same already."""
-    raw = await json_body(request, request.app.state.loaded.settings.max_request_bytes)
+    raw = await json_body(request, request.app.state.loaded.settings.max_request_bytes, "TRIAGE_MAX_REQUEST_BYTES")
     given = validated(VerdictIn, read_json(raw), "verdict")
     answer, is_new = await run_in_threadpool(_store, request.app.state.engine, ticket_id, given)
     return JSONResponse(answer, 201 if is_new else 200)

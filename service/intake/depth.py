@@ -10,7 +10,7 @@ import psycopg
 import structlog
 
 from models.errors import QueueFull
-from service.intake.pace import HEARTBEATS, Pace
+from service.intake.drain_rate import HEARTBEATS, DrainRate
 
 log = structlog.get_logger()
 INTERVAL_S = 1.0
@@ -25,14 +25,14 @@ class Depth:
         self.conninfo = conninfo
         self.limit = limit
         self.waiting = 0
-        self.pace = Pace()
+        self.drain_rate = DrainRate()
         self.task = asyncio.create_task(self._run(), name="depth")
 
     def admit(self, tickets: int) -> None:
         """Counts tickets in, or raises QueueFull."""
         if (over := self.waiting + tickets - self.limit) > 0:
             # Room for some more than this caller needs: others come back too.
-            wait = self.pace.seconds_for(max(over, self.limit // 100))
+            wait = self.drain_rate.seconds_for(max(over, self.limit // 100))
             raise QueueFull(f"{self.limit} tickets are waiting already; send this one later.", retry_after=wait)
         self.waiting += tickets
 
@@ -43,7 +43,9 @@ class Depth:
     async def _run(self) -> None:
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True) as connection:
+                async with await psycopg.AsyncConnection.connect(
+                    self.conninfo, autocommit=True, connect_timeout=5
+                ) as connection:
                     await self._count(connection)
             except (psycopg.Error, OSError, TimeoutError) as error:
                 self.waiting = 0  # nothing is known, and a guess that only grows would end in 429
@@ -56,5 +58,5 @@ class Depth:
                 cursor = await connection.execute(COUNT, (self.limit + 1,))
                 row = await cursor.fetchone()
                 self.waiting = row[0] if row else 0
-                self.pace.heard(await (await connection.execute(HEARTBEATS)).fetchall())
+                self.drain_rate.heard(await (await connection.execute(HEARTBEATS)).fetchall())
             await asyncio.sleep(INTERVAL_S)

@@ -39,7 +39,7 @@ class Door:
         submission.done = asyncio.get_running_loop().create_future()
         self.pending.append(submission)
         self._begin()
-        await asyncio.shield(submission.done)
+        await submission.done
         if submission.error is not None:
             raise submission.error
         return submission.receipts

@@ -1,7 +1,7 @@
 """From a stream to bytes, and from JSON to a validated shape, each refused with a clear sentence. For API and pages."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ValidationError
@@ -9,6 +9,14 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 from models.errors import InvalidRequest, TooLarge
 
 BROKEN = re.compile("[\0\ud800-\udfff]")  # what JSON may carry and Postgres refuses
+# Where pydantic's own words say nothing to somebody who does not know it, or repeat what was sent.
+SAID = {
+    "extra_forbidden": "unknown key",
+    "uuid_parsing": "must be an id such as 0190b6c2-93a1-7000-8000-000000000000",
+    "datetime_from_date_parsing": "must be a time with its zone, such as 2026-01-31T12:00:00Z",
+    "datetime_parsing": "must be a time with its zone, such as 2026-01-31T12:00:00Z",
+    "timezone_aware": "must be a time with its zone, such as 2026-01-31T12:00:00Z",
+}
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
@@ -21,14 +29,17 @@ def _whole(text: str) -> str:
 Whole = Annotated[str, AfterValidator(_whole)]
 
 
-async def read_body(stream: AsyncIterator[bytes], limit: int) -> bytes:
-    """The whole body; raises TooLarge as soon as more than `limit` bytes have come, whatever the headers claimed."""
+async def read_body(stream: AsyncIterator[bytes], limit: int, setting: str) -> bytes:
+    """The whole body; raises TooLarge as soon as more than `limit` bytes have come, whatever the headers claimed.
+
+    `setting` is what the limit comes from.
+    """
     chunks: list[bytes] = []
     size = 0
     async for chunk in stream:
         size += len(chunk)
         if size > limit:
-            raise TooLarge(f"The request is larger than {limit} bytes.")
+            raise TooLarge(f"The request is larger than {limit} bytes; the setting {setting} limits it.")
         chunks.append(chunk)
     return b"".join(chunks)
 
@@ -40,11 +51,17 @@ def validated(shape: type[Shape], value: Any, what: str) -> Shape:
     try:
         return shape.model_validate(value)
     except ValidationError as error:
-        errors = [{"field": ".".join(map(str, e["loc"])), "message": _message(e)} for e in error.errors()]
-        named = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
-        raise InvalidRequest(f"The {what} is wrong: {named}.", errors=errors) from None
+        raise wrong(what, error.errors()) from None
 
 
-def _message(error: Any) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return "unknown key" if error["type"] == "extra_forbidden" else message[:1].lower() + message[1:]
+def wrong(what: str, found: Sequence[Any], skip: int = 0) -> InvalidRequest:
+    """The error to raise for pydantic's; `skip` leaves out the first parts of where each was found."""
+    errors = [{"field": ".".join(map(str, e["loc"][skip:])), "message": message(e)} for e in found]
+    named = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
+    return InvalidRequest(f"The {what} is wrong: {named}.", errors=errors)
+
+
+def message(error: Any) -> str:
+    """What is wrong with a value, as the end of a sentence; never the value."""
+    said = SAID.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
+    return said[:1].lower() + said[1:]

@@ -3,14 +3,13 @@
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from models.errors import TriageError
 
 
-@dataclass(frozen=True, slots=True)
-class NewTicket:
+class NewTicket(NamedTuple):
     """A validated ticket, ready to be a row. `details` is JSON text.
 
     `shadow` is the coin drawn at `shadow_rate`; `experiment` and `arm` are None outside the experiments of triage.yaml.
@@ -36,8 +35,7 @@ class NewTicket:
     arm: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What became of one ticket."""
 
     id: str

@@ -105,7 +105,7 @@ def new_ticket(ticket: TicketIn, raw: bytes, *, source: str, config: Config, pri
         repaired=repaired,
         raw=raw,
         content_sha256=hashlib.sha256(orjson.dumps([texts["subject"], texts["body"]])).digest(),
-        details=json.dumps(details),
+        details=json.dumps(details) if details else "{}",
         created_at=ticket.created_at,
         priority=priority,
         shadow=random.random() < rate,

@@ -25,6 +25,7 @@ class Writer:
     def __init__(self, conninfo: str):
         self.conninfo = conninfo
         self.connection: psycopg.AsyncConnection[Any] | None = None
+        self.hoping = True  # that the next group is all new, as the last one was: repeats often come one after another
 
     async def flush(self, group: list[Submission]) -> None:
         """Commits the group, or what of it Postgres takes, and lets every caller go with its answer or its error."""
@@ -50,7 +51,7 @@ class Writer:
         for _ in range(DEADLOCK_RETRIES):
             try:
                 async with asyncio.timeout(FLUSH_TIMEOUT_S):
-                    await write(await self._connected(), group)
+                    self.hoping = await write(await self._connected(), group, self.hoping)
                 return None
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue

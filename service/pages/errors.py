@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from models.errors import InvalidRequest, TriageError
+from service.intake.reading import wrong
 from service.pages.page import page, redirect
 
 API = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json")
@@ -65,6 +66,8 @@ def _title(error: Exception, status: int) -> str:
 def _detail(error: Exception, status: int) -> str:
     if isinstance(error, TriageError):
         return error.message
+    if isinstance(error, RequestValidationError):
+        return wrong("request", error.errors(), skip=1).message
     if status == 404:
         return "There is no such page."
     return "The request is not one that this page understands." if status < 500 else "The log has the reason."

@@ -13,7 +13,9 @@ async def read_form(request: Request) -> dict[str, str]:
     """The fields by name, the last of each; a form is no larger than a ticket whose every byte is escaped."""
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
         raise WrongContentType("Pages take forms; programs use the API.")
-    raw = await read_body(request.stream(), 3 * request.app.state.loaded.settings.max_ticket_bytes)
+    raw = await read_body(
+        request.stream(), 3 * request.app.state.loaded.settings.max_ticket_bytes, "TRIAGE_MAX_TICKET_BYTES"
+    )
     try:
         return dict(parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=20, errors="strict"))
     except ValueError:

@@ -52,5 +52,5 @@ def _pasted(request: Request, caller: Caller, body: str) -> NewTicket:
     loaded = request.app.state.loaded
     raw, limit = body.encode(), loaded.settings.max_ticket_bytes
     if len(raw) > limit:
-        raise TooLarge(f"The ticket is larger than {limit} bytes.")
+        raise TooLarge(f"The ticket is larger than {limit} bytes; the setting TRIAGE_MAX_TICKET_BYTES limits it.")
     return new_ticket(TicketIn(body=body), raw, source=caller.source or SOURCE, config=loaded.config)

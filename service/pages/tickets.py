@@ -15,7 +15,7 @@ from models.llm.budget import BYTES_A_TOKEN
 from models.llm.prompt import render
 from models.llm.text import BUDGET, Prepared, fit, whole
 from models.taxonomy import Taxonomy
-from service.intake.reading import validated
+from service.intake.reading import validated, wrong
 from service.pages.form import Form, read_time
 from service.pages.origin import own_origin
 from service.pages.page import page, redirect
@@ -44,8 +44,8 @@ def list_tickets(request: Request, caller: TicketReader) -> Response:
     vocabulary = _vocabulary(request)
     try:
         found, error = read_page(request.app.state.engine, Filters.model_validate(_asked(given, vocabulary))), None
-    except (ValidationError, InvalidRequest) as wrong:
-        found, error = {"items": [], "next_cursor": None}, _sentence(wrong)
+    except (ValidationError, InvalidRequest) as refused:
+        found, error = {"items": [], "next_cursor": None}, _sentence(refused)
     shown = {"found": found, "given": given, "error": error, "vocabulary": vocabulary, "titles": _titles(vocabulary)}
     return page(request, "tickets.html", 422 if error else 200, **shown)
 
@@ -60,8 +60,7 @@ def _asked(given: dict[str, str], vocabulary: Taxonomy) -> dict[str, Any]:
 def _sentence(error: ValidationError | InvalidRequest) -> str:
     if isinstance(error, InvalidRequest):
         return error.message
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}."
+    return wrong("filter", error.errors()).message
 
 
 def _vocabulary(request: Request) -> Taxonomy:

@@ -20,6 +20,13 @@ def _worded(text: str) -> str:
     return text
 
 
+def _given(text: str) -> str:
+    if not text:
+        raise ValueError("must not be empty; leave it out")
+    return text
+
+
+Given = Annotated[Whole, AfterValidator(_given)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -32,19 +39,19 @@ class Filters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     status: Literal["queued", "working", "done", "failed"] | None = None
-    field: Whole | None = None
-    label: Whole | None = None
-    llm: Whole | None = None
+    field: Given | None = None
+    label: Given | None = None
+    llm: Given | None = None
     action: Literal["automate", "suggest", "review"] | None = None
     min_confidence: Share | None = None
     max_confidence: Share | None = None
-    source: Whole | None = None
-    external_id: Whole | None = None
+    source: Given | None = None
+    external_id: Given | None = None
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
     q: Annotated[Whole, AfterValidator(_worded)] | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 50
-    cursor: Whole | None = None
+    cursor: Given | None = None
 
 
 def read_page(engine: Engine, filters: Filters) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, Select, TextClause, func, select, text
 from sqlalchemy.orm import load_only
 
 from models.db import transaction
-from models.errors import NotFound
+from models.errors import Conflict, NotFound
 from models.tables import BULK_PRIORITY, NOW, Ticket
 from service.tickets.query import Filters, filtered
 from service.tickets.shapes import cursor
@@ -49,12 +49,15 @@ REQUEUE = Way(_QUEUE, "'failed'")
 
 
 def reclassify(engine: Engine, ticket_id: UUID) -> Ticket:
-    """Opens the next run; a ticket that waits or is being classified is left as it is. Raises NotFound."""
+    """Opens the next run; a ticket that waits or is being classified is left as it is.
+
+    Raises NotFound, or Conflict if it is erased.
+    """
     return _changed(engine, ticket_id, RECLASSIFY.one)
 
 
 def requeue(engine: Engine, ticket_id: UUID) -> Ticket:
-    """Gives a failed ticket its attempts back, in the same run; any other is left as it is. Raises NotFound."""
+    """Gives a failed ticket its attempts back, in the same run; others are left as they are. Raises as `reclassify`."""
     return _changed(engine, ticket_id, REQUEUE.one)
 
 
@@ -64,6 +67,8 @@ def _changed(engine: Engine, ticket_id: UUID, statement: TextClause) -> Ticket:
         ticket = session.get(Ticket, ticket_id)
         if ticket is None:
             raise NotFound(f"There is no ticket {ticket_id}.")
+        if ticket.erased_at is not None:
+            raise Conflict(f"The ticket {ticket_id} is erased, so there is nothing to classify.")
         return ticket
 
 

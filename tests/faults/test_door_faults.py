@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -33,7 +32,7 @@ def submission(body: str, external_id: str | None = None, key: tuple[UUID, str] 
 
 def spoiled(**values: str) -> Submission:
     """A ticket as only a mistake of ours could let it through to the door."""
-    return Submission([replace(submission("spoiled").tickets[0], **values)])
+    return Submission([submission("spoiled").tickets[0]._replace(**values)])
 
 
 @asynccontextmanager

@@ -172,7 +172,9 @@ def test_it_never_comes_back_into_the_queue(client, drain, sql, verb, status):
     drain.run()
     sql("UPDATE tickets SET status = %s, last_error = 'refused'", status)
     assert client.delete(url).json()["status"] == status
-    assert client.post(f"{url}/{verb}").json()["status"] == status
+    answer = client.post(f"{url}/{verb}")
+    assert answer.status_code == 409
+    assert "is erased, so there is nothing to classify" in answer.json()["detail"]
     assert sql("SELECT run, last_error FROM tickets") == [(1, "refused")]
 
 

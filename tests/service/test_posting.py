@@ -76,7 +76,10 @@ def test_wrong_content_type_and_size(client, loaded, sql):
     just = json.dumps({"body": "x"}).encode()
     just += b" " * (limit - len(just))
     assert client.post("/v1/tickets", content=just, headers=JSON).status_code == 202
-    problem(client.post("/v1/tickets", content=just + b" ", headers=JSON), 413)
+    larger = problem(client.post("/v1/tickets", content=just + b" ", headers=JSON), 413)
+    assert (
+        larger["detail"] == f"The request is larger than {limit} bytes; the setting TRIAGE_MAX_TICKET_BYTES limits it."
+    )
 
     def endless():
         for _ in range(3 * limit // 65536):

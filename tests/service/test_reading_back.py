@@ -85,24 +85,35 @@ def test_pages_show_every_ticket_once_even_at_equal_times(client, sql):
 
 
 @pytest.mark.parametrize(
-    "query",
+    ("query", "told"),
     [
-        "limit=0",
-        "limit=501",
-        "status=lost",
-        "colour=red",
-        "since=now",
-        "cursor=abc",
-        "source=%00",
-        "cursor=%ff",
-        "q=",
-        "q=%20",
+        ("limit=0", "limit: input should be greater than or equal to 1"),
+        ("limit=501", "limit: input should be less than or equal to 500"),
+        ("status=lost", "status: input should be 'queued', 'working', 'done' or 'failed'"),
+        ("colour=red", "colour: unknown key"),
+        ("since=now", "since: must be a time with its zone"),
+        ("since=2026-01-31T12:00:00", "since: must be a time with its zone"),
+        ("cursor=abc", "cursor"),
+        ("cursor=%ff", "cursor"),
+        ("source=%00", "source: must not contain NUL"),
+        ("source=", "source: must not be empty; leave it out"),
+        ("label=", "label: must not be empty; leave it out"),
+        ("cursor=", "cursor: must not be empty; leave it out"),
+        ("q=", "q: must hold a word"),
+        ("q=%20", "q: must hold a word"),
     ],
 )
-def test_wrong_filters_are_422(client, query):
+def test_wrong_filters_are_422_and_named(client, query, told):
     answer = client.get(f"/v1/tickets?{query}")
     assert answer.status_code == 422
-    assert answer.json()["detail"]
+    assert told in answer.json()["detail"]
+
+
+def test_what_is_no_id_is_said_and_not_repeated(client):
+    answer = client.get("/v1/tickets/nonsense")
+    assert answer.status_code == 422
+    assert "ticket_id: must be an id such as" in answer.json()["detail"]
+    assert "nonsense" not in answer.json()["detail"]
 
 
 def test_taxonomy_and_llms(client, classified):

@@ -8,12 +8,12 @@ import pytest
 from models.db import conninfo
 from models.errors import QueueFull
 from service.intake.depth import Depth
-from service.intake.pace import LEAST_S, MOST_S, UNKNOWN_S, Pace
+from service.intake.drain_rate import LEAST_S, MOST_S, UNKNOWN_S, DrainRate
 from workers.figures import Figures
 
 
 def heard(*rounds):
-    made = Pace()
+    made = DrainRate()
     for workers in rounds:
         made.heard(workers)
     return made
@@ -84,12 +84,12 @@ def test_a_refused_caller_is_told_when_there_will_be_room(database_url, sql, lim
     async def refused():
         depth = Depth(conninfo(database_url), limit)
         try:
-            await until(lambda: len(depth.pace.beats) == 2)
+            await until(lambda: len(depth.drain_rate.beats) == 2)
             sql(BEAT, figures(8))
-            await until(lambda: depth.pace.per_second() is not None)
+            await until(lambda: depth.drain_rate.per_second() is not None)
             with pytest.raises(QueueFull) as error:
                 depth.admit(asked)
-            return depth.pace.per_second(), error.value.retry_after
+            return depth.drain_rate.per_second(), error.value.retry_after
         finally:
             await depth.close()
 

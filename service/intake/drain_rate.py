@@ -17,7 +17,7 @@ HEARTBEATS = f"""
     FROM workers WHERE seen_at > now() - interval '15 seconds'"""  # noqa: S608 (only our own words)
 
 
-class Pace:
+class DrainRate:
     """The heartbeats of the last minute, and what follows from them."""
 
     def __init__(self) -> None:
