@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, TextClause, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -17,6 +17,7 @@ from models.errors import ConfigError, Unavailable
 SESSION = "-c timezone=utc -c idle_in_transaction_session_timeout=30s"
 # Seconds that Postgres may say nothing beyond what a statement may take, and in all to whether it is there.
 GRACE_S = 3
+ALLOW = TextClause("SELECT set_config('statement_timeout', :ms, true), set_config('lock_timeout', :ms, true)")
 # Postgres away, all our connections in use by slow answers, a standby after a failover, a session ended by a timeout.
 AWAY = (OperationalError, InterfaceError, PoolTimeout, InternalError)
 
@@ -82,6 +83,14 @@ def _pooled(text: str, pool_size: int, statement_timeout_s: int) -> Engine:
         hide_parameters=True,  # an error in a log must not quote a ticket
         connect_args={"connect_timeout": 5, "options": options, "application_name": "triage"},
     )
+
+
+def allow(session: Session, seconds: float) -> None:
+    """Lets each further statement of this transaction take or wait for so long, instead of the engine's timeout."""
+    session.execute(ALLOW, {"ms": f"{1 + int(1000 * seconds)}ms"})
+    connection = session.connection().connection.driver_connection
+    if isinstance(connection, Patient):
+        connection.patience_s = seconds + GRACE_S
 
 
 @contextmanager

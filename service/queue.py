@@ -94,8 +94,9 @@ class Bell:
 
     def _publish(self) -> None:
         try:
-            if self.redis.llen(QUEUE) < ENOUGH:
-                self.app.send_task(TaskName.CLASSIFY_DUE, queue=QUEUE, retry=False)
+            if self.redis.llen(QUEUE) >= ENOUGH:
+                return  # which says nothing of whether another one would be taken
+            self.app.send_task(TaskName.CLASSIFY_DUE, queue=QUEUE, retry=False)
         except (RedisError, OperationalError, OSError) as error:
             # Workers look by themselves every few seconds, so the ticket is only later, not lost.
             if self.outage.lasts():

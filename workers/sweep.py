@@ -58,6 +58,6 @@ def sweep(engine: Engine) -> Marks:
     with transaction(engine) as session:
         lost = session.execute(EXPIRE, {"most": MOST_LOST, "lost": LOST}).all()
         since = session.scalars(MARKS, {"slack": SLACK, "priorities": PRIORITIES}).all()
-    for row in lost:
-        log.warning("ticket.worker_lost", ticket=str(row.id), times=row.lost_leases)
+    if lost:
+        log.warning("lease.expired", tickets={str(row.id): row.lost_leases for row in lost})
     return Marks(list(since))

@@ -68,6 +68,7 @@ def upgrade() -> None:
         for event, rows in EVENTS.items():
             op.execute(ON_ROWS.format(name=event.lower(), event=event, table=table, rows=rows))
     op.execute(EVERY_HOUR)
+    op.create_check_constraint(op.f("ck_tickets_priority"), "tickets", "priority BETWEEN 0 AND 2")
 
 
 def _tables() -> None:
@@ -119,6 +120,7 @@ def _key() -> list[sa.Column[Any]]:
 
 
 def downgrade() -> None:
+    op.drop_constraint(op.f("ck_tickets_priority"), "tickets")
     op.execute("DROP TRIGGER mark_hours ON tickets")
     for table in TABLES:
         for event in ("truncate", *(event.lower() for event in EVENTS)):

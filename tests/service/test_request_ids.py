@@ -136,6 +136,4 @@ def test_a_lost_worker_is_told_with_the_ticket(client, drain, sql, lines):
     ticket = client.post("/v1/tickets", json={"body": SECRET}).json()["id"]
     sql("UPDATE tickets SET status = 'working', lease_id = id, lease_until = now() - interval '1 second'")
     drain.run()
-    assert [(line["ticket"], line["times"]) for line in lines() if line["event"] == "ticket.worker_lost"] == [
-        (ticket, 1)
-    ]
+    assert [line["tickets"] for line in lines() if line["event"] == "lease.expired"] == [{ticket: 1}]

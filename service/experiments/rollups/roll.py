@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from models.db import transaction
+from models.db import allow, transaction
 from models.errors import Unavailable
 from service.experiments.rollups import keep
 from service.experiments.rollups.count import count
@@ -23,7 +23,6 @@ log = structlog.get_logger()
 FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 ROLLING = 0x7472_6961_6765_0001  # one at a time, so that no two count the same hour
 LOCK = text("SELECT pg_advisory_xact_lock(:key)")
-ALLOW = text("SELECT set_config('statement_timeout', :ms, true), set_config('lock_timeout', :ms, true)")
 
 _LIVE = "hour >= coalesce((SELECT max(before) FROM frozen_hours), '-infinity')"
 STALE = text(f"""
@@ -39,18 +38,29 @@ BEHIND = text(f"""
     FROM stale_hours WHERE hour >= :since AND hour < :until AND {_LIVE}""")
 
 
-def roll(engine: Engine, budget_s: float, since: datetime = FIRST, until: datetime = LAST) -> None:
-    """Counts the hours that are stale now, as many as the budget allows. What it did not get to stays marked."""
+def roll(
+    engine: Engine, budget_s: float, since: datetime = FIRST, until: datetime = LAST, *, longest_s: float = 0.0
+) -> None:
+    """Counts the hours that are stale now, as many as the budget allows. What it did not get to stays marked.
+
+    A day that is begun may take `longest_s`, if that is longer: one hour can have more tickets than a budget is for.
+    """
     ends = time.monotonic() + budget_s
     try:
         for day, hours in _stale(engine, since, until):
-            with transaction(engine) as session:
-                _allow(session, ends)
-                session.execute(LOCK, {"key": ROLLING})
-                _allow(session, ends)
-                recount(session, day, min(hours), max(hours) + HOUR)
+            if time.monotonic() > ends:
+                raise TimeoutError
+            _roll(engine, day, hours, max(ends, time.monotonic() + longest_s))
     except (TimeoutError, Unavailable) as error:
         log.info("report.behind", error=type(error.__cause__ or error).__name__)
+
+
+def _roll(engine: Engine, day: datetime, hours: list[datetime], ends: float) -> None:
+    with transaction(engine) as session:
+        _allow(session, ends)
+        session.execute(LOCK, {"key": ROLLING})
+        _allow(session, ends)
+        recount(session, day, min(hours), max(hours) + HOUR)
 
 
 def recount(session: Session, day: datetime, since: datetime, until: datetime) -> None:
@@ -93,4 +103,4 @@ def _allow(session: Session, ends: float) -> None:
     left = ends - time.monotonic()
     if left <= 0:
         raise TimeoutError
-    session.execute(ALLOW, {"ms": f"{1 + int(1000 * left)}ms"})
+    allow(session, left)

@@ -15,6 +15,7 @@ from service.experiments.rollups.roll import roll
 log = structlog.get_logger()
 PAUSE_S = 10.0
 BUDGET_S = 5.0
+LONGEST_S = 600.0
 RESTS = 20
 
 
@@ -43,6 +44,6 @@ class Roller:
 
     def _roll(self) -> None:
         try:
-            roll(self.engine, BUDGET_S)
+            roll(self.engine, BUDGET_S, longest_s=LONGEST_S)
         except Exception as error:  # the next round is another try, as beside a schema that is not migrated yet
             log.warning("roller.failed", error=type(error).__name__)
