@@ -48,8 +48,6 @@ CLAIM_BATCH = text(
                  LIMIT :most"""
     )
 )
-# A claim that Postgres forgets in a crash has not been made: the ticket is queued, and its lease writes nothing.
-FORGETTABLE = text("SET LOCAL synchronous_commit = off")
 # The status is what its index is for: a lease has none of its own.
 RENEW = text("""
     UPDATE tickets SET lease_until = now() + CAST(:span AS interval) WHERE lease_id = :lease AND status = 'working'""")
@@ -93,7 +91,6 @@ def claim(engine: Engine, most: int, *, busy: bool = False, marks: Marks | None 
     lease = new_id()
     given = {"lease": lease, "span": LEASE}
     with transaction(engine) as session:
-        session.execute(FORGETTABLE)
         waits = busy and session.scalar(SUSPECTS)
         suspects = [] if busy else session.execute(CLAIM_SUSPECT, given).all()
         wanted = given | {"most": most, "priorities": PRIORITIES, "since": marks.since}

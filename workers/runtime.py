@@ -6,6 +6,7 @@ Started and stopped by Celery's signals in `app`.
 import os
 import socket
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from models import taxonomy
 from models.db import make_engine, transaction
 from models.errors import TriageError, Unavailable
 from models.tables import NOW, Worker, new_id
+from service.outage import Outage
 from service.settings import Loaded
 from workers.drain import Drain
 from workers.llms import Llms
@@ -44,6 +46,7 @@ class Runtime:
         self.all_ready = False
         # A count must not be overwritten by an older one: it would look like a new start.
         self.beating = threading.Lock()
+        self.outages: defaultdict[str, Outage] = defaultdict(Outage)
         # A thread each, because a look may drain for hours, and a worker that works must not seem dead.
         self.threads = [
             threading.Thread(target=self._again, args=(what, pause), name=what.__name__, daemon=True)
@@ -82,10 +85,14 @@ class Runtime:
         try:
             what()
         except TriageError as error:
-            log.warning("failed", what=what.__name__, error=error.message)
+            if self.outages[what.__name__].lasts():
+                log.warning("failed", what=what.__name__, error=error.message)
         except Exception as error:
             # Whatever it was, the next time must come: without it a silent Redis would stop everything.
             log.error("failed", what=what.__name__, error=type(error).__name__, exc_info=error)
+        else:
+            if self.outages[what.__name__].over():
+                log.info("works.again", what=what.__name__)
 
     def _again(self, what: Callable[[], None], pause_s: float) -> None:
         while not self.stopped.is_set():

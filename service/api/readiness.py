@@ -29,6 +29,7 @@ class Readiness:
         """One sentence for each thing that keeps tickets from being classified; Unavailable if none can be taken."""
         if self.looking is None or self.looking.done():
             self.looking = asyncio.create_task(to_thread.run_sync(self._look, limiter=self.thread), name="readiness")
+            self.looking.add_done_callback(_heard)
         # Nobody who has gone, or waited long enough, ends it for the others.
         if not (await asyncio.wait([self.looking], timeout=LOOK_S))[0]:
             raise Unavailable(f"Postgres did not answer within {LOOK_S} seconds.")
@@ -39,6 +40,12 @@ class Readiness:
             if (schema := _schema(session)) is None or schema in self.older:
                 raise Unavailable(f"The schema is at {schema}, this version needs {self.head}: run triage migrate.")
             return _workers(session)
+
+
+def _heard(look: asyncio.Task[list[str]]) -> None:
+    """What it raises for somebody who has gone is nobody's fault, and nothing for the log."""
+    if not look.cancelled():
+        look.exception()
 
 
 def _schema(session: Session) -> str | None:

@@ -5,12 +5,14 @@ import json
 import logging
 import re
 import sys
+from collections import defaultdict
 
 import pytest
 import structlog
 from serving import serving
 
 from service.logs import configure
+from service.outage import Outage
 from service.queue import TaskName, celery_app
 from service.settings import Settings
 from workers.runtime import Runtime
@@ -114,6 +116,7 @@ def celery_over(work, loaded):
     app = celery_app(loaded.settings.urls()[1])
     runtime = object.__new__(Runtime)
     runtime.work = work
+    runtime.outages = defaultdict(Outage)
     register(app, runtime)
     return app.tasks[TaskName.CLASSIFY_DUE], app.task(work, name="plain", shared=False)
 
