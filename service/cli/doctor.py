@@ -183,7 +183,7 @@ def _report(loaded: Loaded) -> str:
     hours, for_s = counted(int(found["behind_hours"]), "hour"), found["behind_s"]
     if for_s >= LONG_BEHIND_S:
         raise TriageError(
-            f"Changes in {hours} are not counted for {for_s / 3600:.0f} hours: the API process counts them: start it, "
+            f"Changes in {hours} are not counted for {for_s / 3600:.0f} hours. The API process counts them: start it, "
             "or look for roller.failed in its log."
         )
     return f"changes in {hours} wait to be counted"

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy import inspect, text
+from written import Written
 
 import migrations
 from models.db import conninfo, make_engine
@@ -62,6 +64,17 @@ def test_a_locked_table_is_waited_for_only_shortly(database_url):
     # Each step is whole or not there, so the way up is open from wherever it stopped.
     migrations.upgrade(database_url)
     migrations.check(database_url)
+
+
+def test_hours_of_tickets_that_were_there_before_are_marked_to_be_counted(database_url):
+    migrations.downgrade(database_url, "0009")
+    with psycopg.connect(conninfo(database_url), autocommit=True) as connection:
+        write = Written(lambda statement, *values: connection.execute(statement, values).fetchall())
+        for minute in (15, 45):
+            write.ticket(received_at=f"2026-01-02T03:{minute}:00Z")
+        migrations.upgrade(database_url)
+        found = connection.execute("SELECT hour AT TIME ZONE 'UTC' FROM stale_hours").fetchall()
+    assert found == [(datetime(2026, 1, 2, 3),)]  # noqa: DTZ001 (in UTC, as said)
 
 
 def test_constraints_follow_the_naming_convention(database):
