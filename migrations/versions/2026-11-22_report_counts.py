@@ -40,6 +40,7 @@ ALL = """
         RETURN NULL;
     END $$"""
 FUNCTIONS = ("mark_hours_of_rows", "mark_hours_of_ticket", "mark_all_hours")
+KEPT = ("frozen_hours", "report_pairs", "report_counts", "stale_hours")
 # A ticket's own row counts only with what was said of it; of its columns these decide whether and where that counts.
 COUNTED = ("run", "content_sha256", "received_at", "experiment", "shadow")
 BEFORE, AFTER = (", ".join(f"{row}.{name}" for name in COUNTED) for row in ("OLD", "NEW"))
@@ -60,6 +61,7 @@ EVERY_HOUR = """
 
 
 def upgrade() -> None:
+    _drop()
     _tables()
     for statement in (BY_TICKET, OF_A_TICKET, ALL, ON_A_TICKET):
         op.execute(statement)
@@ -108,6 +110,14 @@ def _tables() -> None:
     )
 
 
+def _drop() -> None:
+    """What is there already is of the store that a backup from before this revision was restored over."""
+    for function in FUNCTIONS:
+        op.execute(f"DROP FUNCTION IF EXISTS {function}()")
+    for table in KEPT:
+        op.execute(f"DROP TABLE IF EXISTS {table}")
+
+
 def _key() -> list[sa.Column[Any]]:
     return [
         sa.Column("span", sa.TEXT(), nullable=False),
@@ -125,7 +135,4 @@ def downgrade() -> None:
     for table in TABLES:
         for event in ("truncate", *(event.lower() for event in EVENTS)):
             op.execute(f"DROP TRIGGER mark_hours_{event} ON {table}")
-    for function in FUNCTIONS:
-        op.execute(f"DROP FUNCTION {function}()")
-    for table in ("frozen_hours", "report_pairs", "report_counts", "stale_hours"):
-        op.drop_table(table)
+    _drop()

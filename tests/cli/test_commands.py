@@ -9,6 +9,7 @@ import subprocess
 import pytest
 import yaml
 
+import migrations
 from models.errors import TriageError
 from service.cli import backup, common, keys
 from service.cli.demo import command as demo
@@ -128,6 +129,15 @@ def test_backup_and_restore_bring_everything_back(stored, client, drain, sql, tm
     assert content() != before
     assert stored("restore", "all.dump", "--replace").code == 0
     assert content() == before
+
+
+def test_a_backup_of_an_older_version_is_brought_to_this_one(stored, client, database_url):
+    ticket = client.post("/v1/tickets", json={"body": "kept"}).json()["id"]
+    migrations.downgrade(database_url, "0009")
+    assert stored("backup", "old.dump").code == 0
+    assert stored("restore", "old.dump", "--replace").code == 0
+    assert migrations.current(database_url) == migrations.head()
+    assert client.get(f"/v1/tickets/{ticket}").json()["status"] == "queued"
 
 
 def test_restoring_rubbish_changes_nothing(stored, client, sql, tmp_path):

@@ -158,11 +158,11 @@ def test_every_form_tells(client, busy, path):
 def test_the_thread_counts_what_has_changed_and_outlives_a_failure(database, sql, write, monkeypatch):
     real, tried = roller.roll, []
 
-    def failing_first(*given):
+    def failing_first(*given, **named):
         tried.append(given)
         if len(tried) == 1:
             raise RuntimeError
-        real(*given)
+        return real(*given, **named)
 
     monkeypatch.setattr(roller, "PAUSE_S", 0.01)
     monkeypatch.setattr(roller, "roll", failing_first)

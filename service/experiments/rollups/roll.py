@@ -40,8 +40,8 @@ BEHIND = text(f"""
 
 def roll(
     engine: Engine, budget_s: float, since: datetime = FIRST, until: datetime = LAST, *, longest_s: float = 0.0
-) -> None:
-    """Counts the hours that are stale now, as many as the budget allows. What it did not get to stays marked.
+) -> bool:
+    """Counts the hours that are stale now, as many as the budget allows; whether these were all. Others stay marked.
 
     A day that is begun may take `longest_s`, if that is longer: one hour can have more tickets than a budget is for.
     """
@@ -53,6 +53,8 @@ def roll(
             _roll(engine, day, hours, max(ends, time.monotonic() + longest_s))
     except (TimeoutError, Unavailable) as error:
         log.info("report.behind", error=type(error.__cause__ or error).__name__)
+        return False
+    return True
 
 
 def _roll(engine: Engine, day: datetime, hours: list[datetime], ends: float) -> None:
