@@ -1,7 +1,7 @@
 """The thread in every API process that counts anew what has changed, so that a report finds little to do.
 
-It rests twenty times as long as it works: an hour in which much happens is counted again and again for a twentieth of the
-machine. With more to do than it has time for at once, as after an upgrade, it rests as long as it works. Nothing fails
+It rests twenty times as long as it works: an hour in which much happens is counted again and again at a twentieth of a
+core. With more to do than it has time for at once, as after an upgrade, it rests as long as it works. Nothing fails
 without it.
 """
 
