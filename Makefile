@@ -12,12 +12,12 @@ help:           ## this list
 demo: .venv/run.stamp    ## set-up and the main job on real tickets
 	@$(BIN)/triage demo
 
-# Tests start our program a hundred times, so it is compiled once; and two runs of tests have the cores already.
+# Tests start our program a hundred times, so it is compiled once; and several runs of tests have the cores already.
 test: export PYTHONDONTWRITEBYTECODE =
 test: export OPENBLAS_NUM_THREADS = 1
 test: .venv/dev.stamp    ## set-up and all tests, lint, types, import contracts
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 check: .venv/dev.stamp   ## lint and types alone
 	$(BIN)/ruff check .

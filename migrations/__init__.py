@@ -10,7 +10,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
@@ -27,7 +27,7 @@ def _plainly() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        if isinstance(error.orig, LockNotAvailable):
+        if isinstance(error.orig, DeadlockDetected | LockNotAvailable):
             raise Unavailable("Another program holds a table that has to change; try again when it is done.") from None
         raise Unavailable("Postgres does not answer at the configured address; start it or mend the URL.") from None
     except CommandError:

@@ -15,9 +15,14 @@ from models.errors import ConfigError, Unavailable
 
 # A process that is frozen inside a transaction must not keep its rows from the others for longer than a lease lasts.
 SESSION = "-c timezone=utc -c idle_in_transaction_session_timeout=30s"
+# A plan for whatever values, made when a table was empty, would be kept when it is no longer.
+PLANS = "-c plan_cache_mode=force_custom_plan"
 # Seconds that Postgres may say nothing beyond what a statement may take, and in all to whether it is there.
 GRACE_S = 3
-ALLOW = TextClause("SELECT set_config('statement_timeout', :ms, true), set_config('lock_timeout', :ms, true)")
+# A statement that may take long is given up when whoever asked is gone.
+ALLOW = TextClause("""
+    SELECT set_config('statement_timeout', :ms, true), set_config('lock_timeout', :ms, true),
+           set_config('client_connection_check_interval', '10s', true)""")
 # Postgres away, all our connections in use by slow answers, a standby after a failover, a session ended by a timeout.
 AWAY = (OperationalError, InterfaceError, PoolTimeout, InternalError)
 
@@ -44,7 +49,7 @@ class Patient(psycopg.Connection[Any]):
     Of a frozen Postgres the kernel goes on to acknowledge what we send, so no timeout of TCP would ever end.
     """
 
-    patience_s: float | None = None
+    patience_s: float = GRACE_S
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -73,7 +78,7 @@ def make_engine(text: str, *, pool_size: int = 5, statement_timeout_s: int = 30)
 
 
 def _pooled(text: str, pool_size: int, statement_timeout_s: int) -> Engine:
-    options = f"{SESSION} -c statement_timeout={statement_timeout_s * 1000}"
+    options = f"{SESSION} {PLANS} -c statement_timeout={statement_timeout_s * 1000}"
     return create_engine(
         database_url(text),
         pool_size=pool_size,

@@ -157,7 +157,6 @@ class Ticket(Base):
         CheckConstraint("status IN ('queued', 'working', 'done', 'failed')", name="status"),
         CheckConstraint("(status = 'working') = (lease_id IS NOT NULL)", name="lease"),
         CheckConstraint("arm IN ('a', 'b')", name="arm"),
-        CheckConstraint(f"priority BETWEEN 0 AND {BULK_PRIORITY}", name="priority"),
         CheckConstraint("length(source) <= 255 AND length(external_id) <= 255", name="lengths"),
         Index("ix_tickets_received_at_id", "received_at", "id"),
         Index("ix_tickets_status_received_at_id", "status", "received_at", "id"),

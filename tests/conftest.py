@@ -80,8 +80,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Urls]:
         patch.setitem(POSTGRES_SETTINGS, "fsync", "off")
         made = EmbeddedServers(tmp_path_factory.mktemp("servers"), lambda sentence: None)
         urls = made.start()
-    yield urls
-    made.stop()
+    try:
+        yield urls
+    finally:
+        made.stop()
 
 
 def _named(url: str, name: str) -> str:
@@ -198,4 +200,4 @@ def drain(database: Engine, llms: Llms, loaded: Loaded) -> Iterator[Drain]:
     """A worker's drain over the test's database."""
     made = Drain(database, llms, loaded.config, 4)
     yield made
-    made.pool.shutdown()
+    made.close()

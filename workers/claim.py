@@ -22,6 +22,7 @@ from workers.sweep import PRIORITIES, Marks, sweep
 log = structlog.get_logger()
 LEASE = "60 seconds"
 RENEW_S = 20.0
+AGAIN_S = 2.0  # while Postgres is away
 LONGEST_S = 600.0
 
 CLAIM = """
@@ -120,10 +121,12 @@ def renewed(engine: Engine, batch: Batch) -> Iterator[None]:
 
 def _renew(engine: Engine, batch: Batch, over: threading.Event) -> None:
     """For at most LONGEST_S: what hangs longer goes to another worker."""
-    end = time.monotonic() + LONGEST_S
-    while not over.wait(RENEW_S) and time.monotonic() < end:
+    end, pause = time.monotonic() + LONGEST_S, RENEW_S
+    while not over.wait(pause) and time.monotonic() < end:
+        pause = RENEW_S
         try:
             with transaction(engine) as session:
                 session.execute(RENEW, {"lease": batch.lease, "span": LEASE})
         except Unavailable:
+            pause = AGAIN_S
             log.warning("lease.not_renewed")

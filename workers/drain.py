@@ -17,6 +17,7 @@ from models import taxonomy
 from models.db import transaction
 from models.errors import EngineDown, EngineError, TriageError, Unavailable
 from service.config import Config
+from service.outage import Outage
 from workers.arms import Served, serve
 from workers.claim import Batch, Claimed, claim, give_back, renewed
 from workers.llms import Llms
@@ -52,6 +53,7 @@ class Drain:
         self.going = True  # no engine is away
         self.deadline: float | None = None
         self.marks: Marks | None = None
+        self.outage = Outage()
 
     def sweep(self) -> None:
         """Reads where the queue begins, for the claims to come; called now and then from a thread beside them."""
@@ -67,7 +69,10 @@ class Drain:
                 self._work()
             except Unavailable as error:
                 # Results that could not be written are scored again when their lease has run out.
-                log.warning("drain.postgres_away", error=error.message)
+                if self.outage.lasts():
+                    log.warning("drain.postgres_away", error=error.message)
+            else:
+                self.outage.over()
             finally:
                 self.running.release()
 

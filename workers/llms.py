@@ -84,7 +84,7 @@ class Llms:
 
     def ready(self) -> bool:
         """Whether any ticket can be classified now."""
-        return any(llm.error is None for llm in self.all.values())
+        return any(llm.error is None and not _hangs(llm) for llm in self.all.values())
 
     def pins(self) -> list[Pin]:
         """What is loaded now."""
@@ -116,6 +116,11 @@ def _elsewhere(engine: EngineConfig) -> bool:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host != "localhost"
+
+
+def _hangs(llm: Llm) -> bool:
+    """Inside this process only a restart mends that, and what is claimed meanwhile would be kept from other workers."""
+    return llm.engine.kind == "llamacpp" and llm.breaker() is not None
 
 
 def _state(llm: Llm, taxonomy: Taxonomy) -> dict[str, Any]:

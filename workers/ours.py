@@ -32,21 +32,22 @@ class Ours:
     def __init__(self, engine: Engine, batch: Batch, leave: bool, clock: Callable[[], float] = time.monotonic):
         self.engine, self.lease, self.leave, self.clock = engine, batch.lease, leave, clock
         self.ids = {ticket.id for ticket in batch.tickets}
-        self.asked = clock()
+        self.asked, self.away = clock(), False
         self.asking = threading.Lock()
 
     def has(self, ticket: UUID) -> bool:
         """Whether it may be begun. While Postgres is away nobody can erase it, so what was known is what holds."""
         with self.asking:
-            if self.leave or self.clock() - self.asked > OFTEN_S:
+            if (self.leave and not self.away) or self.clock() - self.asked > OFTEN_S:
                 self._ask()
             return ticket in self.ids
 
     def _ask(self) -> None:
         try:
             still = still_ours(self.engine, self.lease, list(self.ids))
+            if gone := self.ids - still:
+                log.info("lease.gone", tickets=sorted(map(str, gone)))
+            self.ids, self.away = still, False
         except Unavailable:
-            return
-        if gone := self.ids - still:
-            log.info("lease.gone", tickets=sorted(map(str, gone)))
-        self.ids, self.asked = still, self.clock()
+            self.away = True
+        self.asked = self.clock()

@@ -89,7 +89,9 @@ class Runtime:
                 log.warning("failed", what=what.__name__, error=error.message)
         except Exception as error:
             # Whatever it was, the next time must come: without it a silent Redis would stop everything.
-            log.error("failed", what=what.__name__, error=type(error).__name__, exc_info=error)
+            kind = type(error).__name__
+            if self.outages[f"{what.__name__} {kind}"].lasts():
+                log.error("failed", what=what.__name__, error=kind, exc_info=error)
         else:
             if self.outages[what.__name__].over():
                 log.info("works.again", what=what.__name__)

@@ -1,9 +1,9 @@
 """Is the process up, is the service ready, what does the API take: for people, load balancers and `up`."""
 
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from redis import RedisError
-from starlette.concurrency import run_in_threadpool
 
 from models.errors import Unavailable
 from service.auth import AnyCaller
@@ -27,7 +27,8 @@ async def readyz(request: Request) -> Response:
         missing = await state.readiness.missing()
     except Unavailable as error:
         return JSONResponse({"status": "unavailable", "missing": [error.message]}, 503, {"Retry-After": "5"})
-    if not await run_in_threadpool(_redis_answers, state.loaded.settings.redis_url.get_secret_value()):
+    url = state.loaded.settings.redis_url.get_secret_value()
+    if not await to_thread.run_sync(_redis_answers, url, limiter=state.readiness.redis):
         missing.append("Redis does not answer: tickets are taken and classified, each a few seconds later.")
     found = {"status": "degraded" if missing else "ok", "missing": missing}
     return JSONResponse(found, headers={FINGERPRINT: state.loaded.fingerprint})

@@ -23,6 +23,7 @@ class Readiness:
         self.head = head
         self.older = older
         self.thread = CapacityLimiter(1)
+        self.redis = CapacityLimiter(1)  # likewise of its own, for who asks whether Redis is there
         self.looking: asyncio.Task[list[str]] | None = None
 
     async def missing(self) -> list[str]:
@@ -30,10 +31,11 @@ class Readiness:
         if self.looking is None or self.looking.done():
             self.looking = asyncio.create_task(to_thread.run_sync(self._look, limiter=self.thread), name="readiness")
             self.looking.add_done_callback(_heard)
+        look = self.looking  # another caller may begin the next one before we hear of this one
         # Nobody who has gone, or waited long enough, ends it for the others.
-        if not (await asyncio.wait([self.looking], timeout=LOOK_S))[0]:
+        if not (await asyncio.wait([look], timeout=LOOK_S))[0]:
             raise Unavailable(f"Postgres did not answer within {LOOK_S} seconds.")
-        return list(self.looking.result())
+        return list(look.result())
 
     def _look(self) -> list[str]:
         with transaction(self.engine) as session:

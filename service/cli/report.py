@@ -21,6 +21,7 @@ Format = Annotated[
 Named = Annotated[str | None, typer.Option("--experiment", help="One of triage.yaml [default: the running one]")]
 
 TIMEOUT_S = 600
+CATCH_UP_S = 600.0  # there may be no API process that counts what has changed
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +49,7 @@ def _read(data_dir: Path | None, name: str | None) -> tuple[dict[str, Any], Taxo
     try:
         with transaction(engine) as session:
             asked, vocabulary = kept.asked_for(session, config, name), taxonomy.active(session)[1]
-        return build(engine, asked, Window()), vocabulary
+        return build(engine, asked, Window(), catch_up_s=CATCH_UP_S), vocabulary
     finally:
         engine.dispose()
 

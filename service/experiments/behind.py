@@ -18,6 +18,7 @@ def counted(session: Session, cut: Cut, found: Counted, experiment: Experiment) 
     told = [_late(int(late["behind_hours"]), late["behind_s"])] if late["behind_hours"] else []
     if frozen is not None:
         told.append(_deleted(frozen))
+        told += [PART] if any(since < found.frozen for since, _ in cut.pieces() if found.frozen) else []
         told += [WITHOUT] if experiment.mode == "split" else []
     return late | {"deleted": frozen, "notes": told, "times": ROUNDED}
 
@@ -30,10 +31,7 @@ def _frozen(cut: Cut, found: Counted) -> dict[str, Any] | None:
 
 def _late(behind_hours: int, behind_s: float) -> str:
     hours = "1 hour" if behind_hours == 1 else f"{behind_hours:,} hours"
-    return (
-        f"Changes in {hours} are not counted yet, the oldest from {behind_s:,.0f} s ago; a report made a little later "
-        "has them."
-    )
+    return f"Changes in {hours} are not counted yet, the oldest from {behind_s:,.0f} s ago; the API process is on it."
 
 
 def _deleted(frozen: dict[str, Any]) -> str:
@@ -47,4 +45,5 @@ def _deleted(frozen: dict[str, Any]) -> str:
 ROUNDED = (
     "Medians and 95th percentiles are of times rounded to three significant digits, those of a split's arms exact."
 )
+PART = "The window cuts an hour whose tickets were deleted: of such an hour there is no part, so it is left out."
 WITHOUT = "The arms are read from the tickets themselves, so those that were deleted are not in them."

@@ -45,14 +45,14 @@ class Window:
         return Window(max(begins, default=None), min(ends, default=None))
 
 
-def build(engine: Engine, experiment: Experiment, window: Window) -> dict[str, Any]:
+def build(engine: Engine, experiment: Experiment, window: Window, *, catch_up_s: float | None = None) -> dict[str, Any]:
     """The whole report as JSON: arm A against arm B, over the experiment's tickets; the implied one has them all.
 
-    What has changed is counted first, as far as a second goes; then all is read from one snapshot.
+    What has changed is counted first, as far as a second goes, or `catch_up_s`; then all is read from one snapshot.
     """
     covered = window.within(experiment)
     cut = Cut.of(covered.since, covered.until)
-    roll(engine, CATCH_UP_S, cut.first, cut.end)
+    roll(engine, catch_up_s or CATCH_UP_S, cut.first, cut.end)
     with transaction(engine.execution_options(isolation_level="REPEATABLE READ")) as session, in_time():
         return _read(session, experiment, covered, cut)
 

@@ -250,7 +250,8 @@ def test_what_is_done_is_read_in_pages(post, drain, asked):
     assert json.loads(again.out)["outcomes"] == json.loads(first.out)["outcomes"]
 
 
-def test_what_stands_under_many_newer_ones_is_found_too(post, drain, asked, sql):
+def test_what_stands_under_many_newer_ones_is_found_too(post, drain, asked, sql, monkeypatch):
+    monkeypatch.setattr(waiting, "STRANGERS", 0)
     assert post(numbered(5)).code == 0
     assert post(lines({"id": n, "body": "another question"} for n in range(30))).code == 0
     drain.run()

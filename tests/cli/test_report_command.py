@@ -7,7 +7,7 @@ import pytest
 from written import Written
 
 from models.db import conninfo
-from service.experiments import report
+from service.cli import report as command
 from service.experiments.rollups.roll import ROLLING
 
 EXPERIMENTS = """
@@ -69,7 +69,7 @@ def test_an_llm_that_was_only_needed_has_no_mean_confidence(reported, sql):
 
 
 def test_what_is_not_counted_yet_is_told(reported, monkeypatch, database_url):
-    monkeypatch.setattr(report, "CATCH_UP_S", 0.2)
+    monkeypatch.setattr(command, "CATCH_UP_S", 0.2)
     with psycopg.connect(conninfo(database_url)) as other:
         other.execute("SELECT pg_advisory_xact_lock(%s)", (ROLLING,))
         out = " ".join(reported("report", "--experiment", "primary-or-fallback").out.split())

@@ -129,7 +129,7 @@ def test_what_changes_before_it_is_deleted_is_counted_and_what_changes_later_is_
 def test_who_waited_while_an_hour_was_frozen_does_not_count_it(database, sql, monkeypatch):
     """A roller that has found the mark, and gets the lock when the rows are deleted."""
     sql("UPDATE triages SET action = 'automate' WHERE received_at = %s", BEGIN)
-    whole, found = said(database, Window()), [(BEGIN, [BEGIN])]
+    whole, found = said(database, Window()), [[BEGIN]]
     list(delete_old(database, LIMIT))
     sql("INSERT INTO stale_hours (hour) VALUES (%s)", BEGIN)
     with monkeypatch.context() as patched:

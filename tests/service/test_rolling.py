@@ -69,7 +69,10 @@ def test_a_writer_who_commits_while_an_hour_is_counted_is_counted(database, sql,
     assert (marks(sql), ticket != late) == (0, True)
 
 
-def test_two_at_once_count_every_hour_once(database, sql, write, monkeypatch):
+@pytest.mark.parametrize(("many", "counts"), [(12, 12), (11, 4)])
+def test_two_at_once_count_every_hour_once(database, sql, write, monkeypatch, many, counts):
+    """Each by itself, or with the others of its day where there are many."""
+    monkeypatch.setattr(rolling, "MANY", many)
     for number in range(12):
         ticket = write.ticket(received_at=f"2026-01-{1 + number // 3:02}T{number:02}:30:00Z")
         write.triage(ticket, "refunds")
@@ -90,7 +93,7 @@ def test_two_at_once_count_every_hour_once(database, sql, write, monkeypatch):
         thread.start()
     for thread in threads:
         thread.join()
-    assert (marks(sql), sum(counted.values()), set(counted.values())) == (0, 4, {1})
+    assert (marks(sql), sum(counted.values()), set(counted.values())) == (0, counts, {1})
     assert judged(database) == 12
 
 

@@ -26,6 +26,7 @@ def queue(module_database: Engine) -> Iterator[Engine]:
     with module_database.begin() as connection:
         connection.execute(text(TICKETS), {"rows": QUEUED})
     with module_database.connect().execution_options(isolation_level="REPEATABLE READ") as held:
+        held.execute(text("SET idle_in_transaction_session_timeout = 0"))
         held.execute(text("SELECT count(*) FROM workers"))
         with module_database.begin() as connection:
             connection.execute(text(CLAIMED_SINCE), {"rows": CLAIMED})

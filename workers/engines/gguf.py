@@ -21,7 +21,7 @@ def tokens(path: Path) -> set[str]:
             return _tokens(file)
     except OSError:
         raise EngineDown(f"There is no GGUF file at {path}.") from None
-    except (struct.error, KeyError, UnicodeDecodeError, MemoryError, OverflowError):
+    except (struct.error, KeyError, UnicodeDecodeError, MemoryError, OverflowError, RecursionError):
         raise ConfigError(f"{path} is no GGUF file, or not a whole one.") from None
 
 
@@ -33,7 +33,7 @@ def _tokens(file: BinaryIO) -> set[str]:
     for _ in range(_number(file, "Q")):
         name, kind = _text(file), _number(file, "I")
         value = _value(file, kind)
-        if name == TOKENS:
+        if name == TOKENS and isinstance(value, list) and all(isinstance(token, str) for token in value):
             return set(value)
     raise KeyError(TOKENS)
 

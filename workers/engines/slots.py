@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from models.errors import EngineDown
+from models.errors import EngineDown, EngineError
 
 Said = TypeVar("Said")
 HUNG = "llama.cpp is still busy with calls that did not answer in time: restart the worker if that lasts."
@@ -55,8 +55,9 @@ class Slots:
             line.put(None)
 
     def ask(self, make: Callable[[int], Said], seconds: float) -> tuple[Said, float]:
-        """What `make` says, given a slot, and how many seconds that was waited for; EngineDown after `seconds` in all.
+        """What `make` says, given a slot, and how many seconds that was waited for.
 
+        Raises EngineError when it has not answered `seconds` after it was asked for, EngineDown when no slot was free.
         A slot is free again when its call has ended, whether or not anybody still waits for that.
         """
         asked = time.monotonic()
@@ -97,7 +98,8 @@ class Slots:
             with self._changed:
                 call.late = True
                 self._changed.notify_all()
-            raise EngineDown("llama.cpp did not answer in time.") from None
+            # Inside this process nothing is away: what hangs is this call, and counts against its ticket.
+            raise EngineError("llama.cpp did not answer in time.") from None
 
     def _end(self, slot: int) -> None:
         with self._changed:

@@ -9,6 +9,7 @@ from service.cli.imports.client import Client
 
 LOOK_S = 0.5
 PAGE = 500
+STRANGERS = 4  # pages with none of ours, one after the other, until each is asked for
 OPEN = ("queued", "working")
 
 
@@ -30,12 +31,13 @@ class Waiting:
 
     def _looked_at(self) -> Iterator[dict[str, Any]]:
         """All that are left: from the newest of their source on, then one by one what stands further down there."""
-        further = set(self.left)
+        further, without = set(self.left), 0
         for page in self._pages():
             ours = [ticket for ticket in page if ticket["id"] in further]
             further.difference_update(ticket["id"] for ticket in ours)
             yield from ours
-            if not ours or not further:
+            without = 0 if ours else without + 1
+            if without > STRANGERS or not further:
                 break
         for ticket_id in further:
             yield self.client.get(f"/v1/tickets/{ticket_id}")

@@ -35,7 +35,7 @@ def freeze(session: Session, newest: datetime) -> None:
     if until <= since:
         return
     for hour in session.scalars(STALE, {"since": since, "until": until}).all():
-        recount(session, of_day(hour), hour, hour + HOUR)
+        recount(session, hour, hour + HOUR)
     _count_tickets(session, since, until)
     session.execute(FORGET)
     session.execute(FREEZE, {"before": until})

@@ -1,15 +1,17 @@
-"""Counting anew the hours whose rows have changed: the newest first, the hours of a day in one transaction.
+"""Counting anew the hours whose rows have changed: the newest first, each in one transaction.
 
 Called by a report before it reads, by `roller` in every API process, and by retention before it deletes. Counts are
 never incremented: a mark is deleted and its hour counted, or neither. What is written meanwhile leaves its own mark.
 """
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import groupby
 
 import structlog
+from psycopg.errors import LockNotAvailable, QueryCanceled
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
@@ -22,6 +24,8 @@ from service.experiments.rollups.keep import DAY, HOUR
 log = structlog.get_logger()
 FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 ROLLING = 0x7472_6961_6765_0001  # one at a time, so that no two count the same hour
+MANY = 24  # hours; of more than that the hours of a day go together, as after an upgrade
+TOO_LONG = (TimeoutError, LockNotAvailable, QueryCanceled)
 LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 
 _LIVE = "hour >= coalesce((SELECT max(before) FROM frozen_hours), '-infinity')"
@@ -43,35 +47,46 @@ def roll(
 ) -> bool:
     """Counts the hours that are stale now, as many as the budget allows; whether these were all. Others stay marked.
 
-    A day that is begun may take `longest_s`, if that is longer: one hour can have more tickets than a budget is for.
+    One hour may have more tickets than the budget is for: it is given half of what is left, or `longest_s` if that is
+    longer, and when that was too little the others are counted all the same.
     """
     ends = time.monotonic() + budget_s
-    try:
-        for day, hours in _stale(engine, since, until):
-            if time.monotonic() > ends:
-                raise TimeoutError
-            _roll(engine, day, hours, max(ends, time.monotonic() + longest_s))
-    except (TimeoutError, Unavailable) as error:
-        log.info("report.behind", error=type(error.__cause__ or error).__name__)
-        return False
-    return True
+    done = True
+    for hours in _stale(engine, since, until):
+        now = time.monotonic()
+        if now > ends:
+            return False
+        try:
+            _roll(engine, hours, now + max((ends - now) / 2, longest_s))
+        except (TimeoutError, Unavailable) as error:
+            log.info("report.behind", hour=hours[0].isoformat(), hours=len(hours), error=type(_of(error)).__name__)
+            if not isinstance(_of(error), TOO_LONG):
+                return False
+            done = False
+    return done
 
 
-def _roll(engine: Engine, day: datetime, hours: list[datetime], ends: float) -> None:
+def _of(error: BaseException) -> BaseException:
+    """Postgres's own error, where one is behind it."""
+    return getattr(error.__cause__, "orig", None) or error
+
+
+def _roll(engine: Engine, hours: list[datetime], ends: float) -> None:
     with transaction(engine) as session:
         _allow(session, ends)
         session.execute(LOCK, {"key": ROLLING})
-        _allow(session, ends)
-        recount(session, day, min(hours), max(hours) + HOUR)
+        recount(session, min(hours), max(hours) + HOUR, ends)
 
 
-def recount(session: Session, day: datetime, since: datetime, until: datetime) -> None:
-    """Counts what is marked of a day; who calls holds the lock. Hours that nobody marked any more are left alone."""
+def recount(session: Session, since: datetime, until: datetime, ends: float = math.inf) -> None:
+    """Counts what is marked of a part of a day; who calls holds the lock. What nobody marked any more is left alone."""
     marked = {hour for (hour,) in session.execute(UNMARK, {"since": since, "until": until})}
     for first, end in stretches(marked):
+        _allow(session, ends)
         keep.replace(session, "hour", first, end, count(session, first, end))
     if marked:
-        recount_day(session, day)
+        _allow(session, ends)
+        recount_day(session, of_day(since))
 
 
 def recount_day(session: Session, day: datetime) -> None:
@@ -91,10 +106,13 @@ def stretches(hours: Iterable[datetime]) -> Iterator[tuple[datetime, datetime]]:
         yield found[0], found[-1] + HOUR
 
 
-def _stale(engine: Engine, since: datetime, until: datetime) -> list[tuple[datetime, list[datetime]]]:
+def _stale(engine: Engine, since: datetime, until: datetime) -> list[list[datetime]]:
+    """What to count in one transaction each: hours, or the hours of a day where there are many."""
     with transaction(engine) as session:
         hours = session.scalars(STALE, {"since": since, "until": until}).all()
-    return [(day, list(found)) for day, found in groupby(hours, key=of_day)]
+    if len(hours) <= MANY:
+        return [[hour] for hour in hours]
+    return [list(found) for _, found in groupby(hours, key=of_day)]
 
 
 def of_day(hour: datetime) -> datetime:
@@ -102,7 +120,7 @@ def of_day(hour: datetime) -> datetime:
 
 
 def _allow(session: Session, ends: float) -> None:
-    left = ends - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    allow(session, left)
+    if ends < math.inf:
+        if (left := ends - time.monotonic()) <= 0:
+            raise TimeoutError
+        allow(session, left)

@@ -18,6 +18,7 @@ PAUSE_S = 10.0
 BUDGET_S = 5.0
 LONGEST_S = 600.0
 RESTS = 20
+MOST_REST_S = 600.0
 
 
 class Roller:
@@ -41,7 +42,7 @@ class Roller:
         while not self.stopped.wait(pause):
             began = time.monotonic()
             done, took = self._roll(), time.monotonic() - began
-            pause = max(PAUSE_S, RESTS * took) if done else max(BUDGET_S, took)
+            pause = max(PAUSE_S, min(RESTS * took, MOST_REST_S)) if done else max(BUDGET_S, took)
 
     def _roll(self) -> bool:
         """Whether nothing is left to do, as far as it can tell."""
