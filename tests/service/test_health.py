@@ -1,11 +1,13 @@
 """/healthz and /readyz tell the truth without a key."""
 
+import asyncio
 import json
 
 import pytest
 from serving import serving
 
 import migrations
+from service.api.readiness import Readiness
 from workers.runtime import Runtime
 
 
@@ -82,3 +84,17 @@ def test_an_unknown_path_is_a_problem(client):
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
     assert client.get("/docs").status_code == 404
+
+
+def test_probes_that_come_together_are_all_answered(database):
+    """One look ends and the next begins before whoever waited for the first is awake."""
+    readiness, callers, times = Readiness(database, "", frozenset()), 8, 100
+    readiness._look = lambda: ["No worker is running."]
+
+    async def asks():
+        return [await readiness.missing() for _ in range(times)]
+
+    async def together():
+        return await asyncio.gather(*(asks() for _ in range(callers)))
+
+    assert asyncio.run(together()) == [[["No worker is running."]] * times] * callers
