@@ -6,6 +6,7 @@ from collections import Counter
 import psycopg
 import pytest
 from processes import eventually
+from sqlalchemy import text
 from test_report_edges import IMPLIED
 from written import Written, content
 
@@ -95,6 +96,24 @@ def test_two_at_once_count_every_hour_once(database, sql, write, monkeypatch, ma
         thread.join()
     assert (marks(sql), sum(counted.values()), set(counted.values())) == (0, counts, {1})
     assert judged(database) == 12
+
+
+def test_an_hour_that_takes_too_long_keeps_no_other_uncounted(database, sql, write, monkeypatch):
+    """The newest is counted first, then comes the one that is too much, then the oldest."""
+    for hour in (1, 2, 3):
+        ticket = write.ticket(received_at=f"2026-01-01T{hour:02}:30:00Z")
+        write.triage(ticket, "refunds")
+    real = rolling.count
+
+    def slowly(session, since, until):
+        if since.hour == 2:
+            session.execute(text("SELECT pg_sleep(120)"))
+        return real(session, since, until)
+
+    monkeypatch.setattr(rolling, "count", slowly)
+    assert roll(database, 4.0) is False
+    assert sql("SELECT DISTINCT extract(hour FROM hour AT TIME ZONE 'UTC')::int FROM stale_hours") == [(2,)]
+    assert sql("SELECT count(*) FROM report_counts WHERE span = 'hour'") == [(2,)]
 
 
 def test_a_failure_in_the_middle_leaves_the_mark_and_what_was_there(database, sql, write, monkeypatch):
