@@ -237,3 +237,10 @@ def test_fewer_labels_than_calibrated_is_uncalibrated(client, drain, sql):
     rows = sql("SELECT label, calibrated, action, taxonomy_version FROM triages")
     assert rows == [("refunds", False, "review", 2)]
     assert sql("SELECT DISTINCT calibrated FROM predictions") == [(False,)]
+
+
+def test_a_worker_whose_calls_all_hang_claims_nothing(llms, monkeypatch):
+    assert llms.ready()
+    for engine in llms.engines:
+        monkeypatch.setattr(engine, "open_breaker", lambda llm: "It hangs.")
+    assert not llms.ready()
