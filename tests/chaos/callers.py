@@ -13,7 +13,7 @@ from orders import Order, orders
 
 CALLERS = 6
 ENOUGH = 300  # tickets that wait; with more, callers are slower, so that the end of a run is not a long wait
-SLOWLY_S = 0.5
+SLOWLY_S, EACH_S = 0.5, 0.05  # from one order to a caller's next
 PATIENCE_S = 6.0
 PAUSE_S = 0.2
 TWICE = 0.1  # share of requests that are sent to two API processes at once
@@ -64,7 +64,7 @@ class Callers:
         rng = random.Random(f"{self.seed} {number}")
         with self._client() as client:
             for order in orders(rng, f"caller{number}"):
-                if self.over.wait(SLOWLY_S if self.waiting > ENOUGH else 0):
+                if self.over.wait(SLOWLY_S if self.waiting > ENOUGH else EACH_S):
                     return
                 self._deliver(client, rng, order)
 
