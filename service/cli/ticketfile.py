@@ -51,7 +51,7 @@ def _lines(file: IO[str]) -> Iterator[Line]:
 def _rows(file: IO[str], name: str) -> Iterator[Line]:
     """After an error the reader goes on in the middle of a cell, so the first one is the end of the file."""
     csv.field_size_limit(MOST_CHARS)
-    reader = csv.DictReader(file)
+    reader = csv.DictReader(file, strict=True)  # else a cell that is never closed takes in all rows after it
     try:
         for row in reader:
             yield reader.line_num, _ticket({k: v for k, v in row.items() if k is not None and v is not None})

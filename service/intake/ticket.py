@@ -120,7 +120,7 @@ def source_of(ticket: TicketIn, fixed: str | None) -> str:
     if fixed is None:
         return ticket.source or "api"
     if ticket.source not in (None, fixed):
-        raise InvalidRequest(f"source: this key posts tickets of the source {fixed!r} only; leave it out.")
+        raise InvalidRequest(f"source: this key posts tickets of the source {fixed!r} only: name that one, or none.")
     return fixed
 
 
