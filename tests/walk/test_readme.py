@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from processes import ROOT, Up
+from processes import ROOT, Up, eventually
 
 README = (ROOT / "README.md").read_text()
 WALK = README.partition("<!-- walkthrough -->")[2].partition("<!-- end of walkthrough -->")[0]
@@ -35,7 +35,8 @@ def test_the_curl_lines_work_in_order(up: Up) -> None:
     assert [item.get("status") for item in answers[1]["items"]] == ["queued", None]
     assert [item["external_id"] for item in answers[2]["items"]] == ["1001"]
     assert answers[3]["source"] == "dataset"
-    assert answers[4]["cascade"]["accuracy"][0]["n"] == 1
+    eventually(lambda: _run(LINES[4], up)["counted"]["behind_hours"] == 0, why="the verdict is not counted")
+    assert _run(LINES[4], up)["cascade"]["accuracy"][0]["n"] == 1
     assert answers[5]["version"] == 1
     assert len(answers[6]["items"]) == 2
     assert answers[7] == {"status": "ok", "missing": []}
