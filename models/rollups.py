@@ -18,30 +18,29 @@ class StaleHour(Base):
     at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
 
 
-class ReportCounts(Base):
+class _OfASpan:
+    """What counts are of: an hour or a day, an experiment, a field."""
+
+    span: Mapped[str] = mapped_column(primary_key=True)
+    start: Mapped[datetime] = mapped_column(primary_key=True)
+    experiment: Mapped[str] = mapped_column(primary_key=True, comment="empty: of none")
+    field: Mapped[str] = mapped_column(
+        primary_key=True, comment="empty: of the tickets themselves, once they are deleted"
+    )
+    __table_args__: Any = (CheckConstraint("span IN ('hour', 'day')", name="span"),)
+
+
+class ReportCounts(_OfASpan, Base):
     """What a report needs to know of one field in one hour or day, as one document of counts."""
 
     __tablename__ = "report_counts"
-    span: Mapped[str] = mapped_column(primary_key=True)
-    start: Mapped[datetime] = mapped_column(primary_key=True)
-    experiment: Mapped[str] = mapped_column(primary_key=True, comment="empty: of none")
-    field: Mapped[str] = mapped_column(
-        primary_key=True, comment="empty: of the tickets themselves, once they are deleted"
-    )
     document: Mapped[dict[str, Any]]
-    __table_args__ = (CheckConstraint("span IN ('hour', 'day')", name="span"),)
 
 
-class ReportPairs(Base):
+class ReportPairs(_OfASpan, Base):
     """On how many judged tickets of one hour or day two llm versions were right; and how many they both answered."""
 
     __tablename__ = "report_pairs"
-    span: Mapped[str] = mapped_column(primary_key=True)
-    start: Mapped[datetime] = mapped_column(primary_key=True)
-    experiment: Mapped[str] = mapped_column(primary_key=True, comment="empty: of none")
-    field: Mapped[str] = mapped_column(
-        primary_key=True, comment="empty: of the tickets themselves, once they are deleted"
-    )
     source: Mapped[str] = mapped_column(primary_key=True, comment="of truth; empty: tickets that the coin drew")
     llm_a: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     llm_b: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -50,7 +49,6 @@ class ReportPairs(Base):
     only_b: Mapped[int] = mapped_column(BIGINT, server_default="0")
     neither: Mapped[int] = mapped_column(BIGINT, server_default="0")
     answered: Mapped[int] = mapped_column(BIGINT, server_default="0")
-    __table_args__ = (CheckConstraint("span IN ('hour', 'day')", name="span"),)
 
 
 class FrozenHours(Base):

@@ -11,8 +11,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from models.db import transaction
-from service.experiments.rollups.freeze import drop_marks, freeze, one_at_a_time
-from service.experiments.rollups.roll import roll
+from service.experiments.rollups.freeze import drop_marks, freeze
+from service.experiments.rollups.roll import one_at_a_time, roll
 
 BATCH = 10_000
 CHILDREN = ("verdicts", "triages", "predictions", "revisions")

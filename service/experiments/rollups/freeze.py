@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from service.experiments.rollups import keep
 from service.experiments.rollups.count import Key
 from service.experiments.rollups.counts import Counts, add
-from service.experiments.rollups.keep import HOUR
-from service.experiments.rollups.roll import DROP_FROZEN, FIRST, LOCK, ROLLING, STALE, of_day, recount, recount_day
+from service.experiments.rollups.keep import HOUR, of_day, of_hour
+from service.experiments.rollups.roll import DROP_FROZEN, FIRST, STALE, recount, recount_day
 from service.experiments.rollups.window import FROZEN
 
 STATUSES = text("""
@@ -21,11 +21,6 @@ STATUSES = text("""
     FROM tickets WHERE received_at >= :since AND received_at < :until GROUP BY 1, 2, 3""")
 FORGET = text("DELETE FROM frozen_hours")
 FREEZE = text("INSERT INTO frozen_hours (before) VALUES (:before)")
-
-
-def one_at_a_time(session: Session) -> None:
-    """Nobody counts until this transaction ends."""
-    session.execute(LOCK, {"key": ROLLING})
 
 
 def freeze(session: Session, newest: datetime) -> None:
@@ -44,10 +39,6 @@ def freeze(session: Session, newest: datetime) -> None:
 def drop_marks(session: Session) -> None:
     """Forgets what has changed in frozen hours, by our own deleting or because a ticket was still on its way."""
     session.execute(DROP_FROZEN)
-
-
-def of_hour(time: datetime) -> datetime:
-    return time.replace(minute=0, second=0, microsecond=0)
 
 
 def _count_tickets(session: Session, since: datetime, until: datetime) -> None:

@@ -34,6 +34,14 @@ _READ_PAIRS = text(f"""
     FROM report_pairs WHERE {_WITHIN} {_OF}""")
 
 
+def of_hour(time: datetime) -> datetime:
+    return time.replace(minute=0, second=0, microsecond=0)
+
+
+def of_day(time: datetime) -> datetime:
+    return of_hour(time).replace(hour=0)
+
+
 def replace(session: Session, span: Span, since: datetime, until: datetime, counted: Mapping[Key, Counts]) -> None:
     """Keeps these counts in place of all of the same span that begin from `since` to before `until`."""
     for statement in _DELETE:

@@ -19,7 +19,7 @@ from models.db import allow, transaction
 from models.errors import Unavailable
 from service.experiments.rollups import keep
 from service.experiments.rollups.count import count
-from service.experiments.rollups.keep import DAY, HOUR
+from service.experiments.rollups.keep import DAY, HOUR, of_day
 
 log = structlog.get_logger()
 FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
@@ -71,10 +71,15 @@ def _of(error: BaseException) -> BaseException:
     return getattr(error.__cause__, "orig", None) or error
 
 
+def one_at_a_time(session: Session) -> None:
+    """Nobody counts until this transaction ends."""
+    session.execute(LOCK, {"key": ROLLING})
+
+
 def _roll(engine: Engine, hours: list[datetime], ends: float) -> None:
     with transaction(engine) as session:
         _allow(session, ends)
-        session.execute(LOCK, {"key": ROLLING})
+        one_at_a_time(session)
         recount(session, min(hours), max(hours) + HOUR, ends)
 
 
@@ -113,10 +118,6 @@ def _stale(engine: Engine, since: datetime, until: datetime) -> list[list[dateti
     if len(hours) <= MANY:
         return [[hour] for hour in hours]
     return [list(found) for _, found in groupby(hours, key=of_day)]
-
-
-def of_day(hour: datetime) -> datetime:
-    return hour.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _allow(session: Session, ends: float) -> None:

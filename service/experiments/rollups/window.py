@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from service.experiments.rollups import keep
 from service.experiments.rollups.count import Key, count
 from service.experiments.rollups.counts import Counts, add
-from service.experiments.rollups.keep import DAY, HOUR, Span
-from service.experiments.rollups.roll import FIRST, LAST, of_day
+from service.experiments.rollups.keep import DAY, HOUR, Span, of_day, of_hour
+from service.experiments.rollups.roll import FIRST, LAST
 
 FROZEN = text("SELECT max(before) FROM frozen_hours")
 
@@ -31,8 +31,8 @@ class Cut:
     @classmethod
     def of(cls, since: datetime | None, until: datetime | None) -> "Cut":
         begins, ends = _utc(since, FIRST), _utc(until, LAST)
-        first = begins if begins == _hour(begins) else _hour(begins) + HOUR
-        return cls(begins, ends, first, max(first, _hour(ends)))
+        first = begins if begins == of_hour(begins) else of_hour(begins) + HOUR
+        return cls(begins, ends, first, max(first, of_hour(ends)))
 
     def spans(self) -> Iterator[tuple[Span, datetime, datetime]]:
         """What of it is kept by the day, and the hours before and after."""
@@ -76,10 +76,6 @@ def _collect(found: Counted, counted: dict[Key, Counts], experiment: str | None,
     for (_, name, of), counts in counted.items():
         if experiment in (None, name) and of in (field, keep.TICKETS):
             add((found.field if of == field else found.tickets).setdefault(name, {}), counts)
-
-
-def _hour(time: datetime) -> datetime:
-    return time.replace(minute=0, second=0, microsecond=0)
 
 
 def _utc(time: datetime | None, otherwise: datetime) -> datetime:
