@@ -24,7 +24,7 @@ from models.db import conninfo, make_engine, transaction
 from models.errors import TriageError
 from models.tables import LlmVersion
 from models.taxonomy import Taxonomy
-from service.auth import Scope, create_key
+from service.auth.keys import Scope, create_key
 from service.children import Child
 from service.datadir import Urls
 from service.queue import broker_url, connect

@@ -29,7 +29,7 @@ from service.api.hosts import KnownHosts
 from service.api.readiness import Readiness
 from service.api.request_ids import RequestIds
 from service.api.shortcut import Shortcut
-from service.auth import Keys
+from service.auth.known import Keys
 from service.experiments.rollups.roller import Roller
 from service.helpdesks import build_all
 from service.intake.depth import Depth

@@ -27,7 +27,7 @@ def test_import_contracts():
     assert re.search(r"Contracts: \d+ kept, 0 broken", done.stdout)
 
 
-@pytest.mark.parametrize("start", ["import service.app", "import service.cli.commands"])
+@pytest.mark.parametrize("start", ["import service.app", "from service.cli import commands; commands.application()"])
 def test_an_api_process_loads_no_engine(start):
     code = f"{start}\nimport sys\nprint(*[m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

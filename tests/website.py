@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from models.db import transaction
 from service import settings
-from service.auth import create_key
+from service.auth.keys import create_key
 from service.settings import Loaded
 from workers.drain import Drain
 from workers.llms import Llms

@@ -9,7 +9,7 @@ from models import taxonomy
 from models.db import transaction
 from models.moment import moment
 from models.tables import LlmVersion, Worker
-from service.auth import TicketReader
+from service.auth.callers import TicketReader
 from service.tickets.backlog import LIVE
 
 router = APIRouter(prefix="/v1", tags=["catalog"])

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 
 from models.moment import moment
-from service.auth import Admin
+from service.auth.callers import Admin
 from service.tickets import erasure
 
 router = APIRouter(prefix="/v1/tickets", tags=["tickets"])

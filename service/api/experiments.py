@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 
 from models.db import transaction
 from models.moment import moment
-from service.auth import ReportReader
+from service.auth.callers import ReportReader
 from service.experiments import assignment, kept
 from service.experiments.assignment import Experiment
 

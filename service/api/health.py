@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse
 from redis import RedisError
 
 from models.errors import Unavailable
-from service.auth import AnyCaller
+from service.auth.callers import AnyCaller
 from service.queue import connect
 from service.settings import FINGERPRINT
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from models.db import transaction
 from models.tables import TaxonomyVersion, Worker
-from service.auth import ReportReader
+from service.auth.callers import ReportReader
 from service.tickets.backlog import LIVE, backlog
 
 router = APIRouter(tags=["health"])

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from models import taxonomy
 from models.db import transaction
-from service.auth import ReportReader
+from service.auth.callers import ReportReader
 from service.experiments import kept, report
 from service.experiments.spreadsheet import as_csv
 from service.pages import document

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 
 from models.tables import Ticket
-from service.auth import TicketWriter
+from service.auth.callers import TicketWriter
 from service.tickets import runs
 
 router = APIRouter(prefix="/v1/tickets", tags=["runs"])

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 
-from service.auth import TicketReader
+from service.auth.callers import TicketReader
 from service.tickets import query
 from service.tickets.query import Filters
 

@@ -17,7 +17,8 @@ from starlette.concurrency import run_in_threadpool
 from models.errors import InvalidRequest, TooLarge, TriageError
 from models.tables import BULK_PRIORITY
 from service.api.body import json_body
-from service.auth import Caller, Scope, TicketWriter, needs
+from service.auth.callers import TicketWriter, needs
+from service.auth.keys import Caller, Scope
 from service.config import Config
 from service.helpdesks.base import Correction, Ignored, Incoming, refuse
 from service.helpdesks.payload import read_json

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from models.db import transaction
 from service.api.body import json_body
-from service.auth import VerdictWriter
+from service.auth.callers import VerdictWriter
 from service.helpdesks.payload import read_json
 from service.intake.reading import validated
 from service.tickets.shapes import verdict

@@ -1,49 +1,55 @@
-"""All groups of commands as one application. Loaded by `service.cli.main` when it is called, not before."""
+"""The commands, of which only the one that is asked for is loaded. Loaded by `service.cli.main` when it is called."""
 
 import sys
-from importlib import metadata
+from collections.abc import Iterable
+from importlib import import_module, metadata
 from typing import Annotated, NoReturn
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.errors import TriageError
-from service.cli import backup, doctor, init, keys, report, retention, running, runs, train
-from service.cli.calibrate import command as calibrate
-from service.cli.classify import command as classify
-from service.cli.demo import command as demo
-from service.cli.evaluate import command as evaluate
-from service.cli.imports import command as imports
-from service.cli.llm import command as llm
-from service.cli.llm import verify as llm_verify
-from service.cli.taxonomy import command as taxonomy
 
-app = typer.Typer(
-    help="Reads support tickets and says which queue they belong to, how sure it is, and which llm does it better.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for group in (
-    init,
-    demo,
-    running,
-    keys,
-    imports,
-    runs,
-    llm,
-    llm_verify,
-    taxonomy,
-    report,
-    classify,
-    evaluate,
-    calibrate,
-    train,
-    doctor,
-    retention,
-    backup,
-):
-    group.register(app)
+# Each room with its commands. Loading all of them takes a second, which every start of a process would pay for.
+ROOMS = {
+    "init": ("init",),
+    "demo.command": ("demo",),
+    "running": ("up", "migrate"),
+    "processes": ("serve", "worker"),
+    "keys": ("keys",),
+    "imports.command": ("import",),
+    "runs": ("reclassify", "requeue"),
+    "llm.command": ("llm",),
+    "taxonomy.command": ("taxonomy",),
+    "report": ("report",),
+    "classify.command": ("classify",),
+    "evaluate.command": ("evaluate",),
+    "calibrate.command": ("calibrate",),
+    "train": ("train",),
+    "doctor": ("doctor",),
+    "retention": ("retention",),
+    "backup": ("backup", "restore"),
+}
+
+
+def application(rooms: Iterable[str] = ROOMS) -> typer.Typer:
+    """The command line with the commands of these rooms."""
+    app = typer.Typer(
+        help="Reads support tickets and says which queue they belong to, how sure it is, and which llm does it better.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(triage)
+    for room in rooms:
+        import_module(f"service.cli.{room}").register(app)
+    return app
+
+
+def needed(words: Iterable[str]) -> list[str]:
+    """The room of the command that the arguments name; all, if they name none."""
+    command = next((word for word in words if not word.startswith("-")), None)
+    return [room for room, commands in ROOMS.items() if command in commands] or list(ROOMS)
 
 
 def _version(asked: bool) -> None:
@@ -52,7 +58,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def triage(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit")
@@ -64,7 +69,7 @@ def triage(
 def run() -> None:
     """Runs the command that the arguments name: exit 2 for wrong usage, 1 for a failed job."""
     try:
-        app()
+        application(needed(sys.argv[1:]))()
     except TriageError as error:
         _fail(error.message)
     except OSError as error:

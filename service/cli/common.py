@@ -69,6 +69,12 @@ def redis_url(found: settings.Settings) -> str | None:
     return None if urls is None else urls.redis_url
 
 
+def local_address(found: settings.Settings) -> str:
+    """Where this machine reaches the API."""
+    host = f"[{found.host}]" if ":" in found.host else found.host
+    return f"http://{host}:{found.port}"
+
+
 @contextmanager
 def one_transaction(url: str) -> Iterator[Session]:
     """A connection and a transaction for one command."""

@@ -18,10 +18,19 @@ from models import taxonomy
 from models.errors import TriageError
 from models.llm import policy
 from service import settings
-from service.cli.common import DataDir, Json, counted, database_url, one_transaction, print_json, redis_url, screen
+from service.cli.common import (
+    DataDir,
+    Json,
+    counted,
+    database_url,
+    local_address,
+    one_transaction,
+    print_json,
+    redis_url,
+    screen,
+)
 from service.cli.llm import cards, confidence
 from service.cli.llm import command as llm
-from service.cli.running import local_address
 from service.config import SERVERS, Arm
 from service.experiments.assignment import require_fields
 from service.experiments.rollups.roll import behind

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from models.moment import moment
 from models.tables import ApiKey
-from service.auth import Scope, create_key, revoke_key
+from service.auth.keys import Scope, create_key, revoke_key
 from service.cli.common import DataDir, Json, print_json, say, screen, store
 
 keys = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)

@@ -3,10 +3,10 @@
 import socket
 import sys
 from collections.abc import Callable
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
@@ -16,11 +16,10 @@ from models import taxonomy
 from models.errors import ConfigError
 from models.tables import ApiKey, Triage
 from service import settings, supervisor
-from service.auth import Scope, create_key
-from service.cli.common import DataDir, counted, database_url, one_transaction, say, write_private
+from service.auth.keys import Scope, create_key
+from service.cli.common import DataDir, counted, database_url, local_address, one_transaction, say, write_private
 from service.experiments import kept
 from service.experiments.assignment import require_fields
-from service.logs import configure
 from service.settings import Loaded
 
 TRIAGE = [sys.executable, "-m", "service.cli"]
@@ -29,7 +28,7 @@ Port = Annotated[int | None, typer.Option(help="Port to listen on [default: 8080
 
 
 def register(app: typer.Typer) -> None:
-    for command in (up, serve, worker, migrate):
+    for command in (up, migrate):
         app.command()(command)
 
 
@@ -96,19 +95,16 @@ def address(loaded: Loaded) -> str:
     return loaded.settings.public_url or local_address(loaded.settings)
 
 
-def local_address(found: settings.Settings) -> str:
-    """Where this machine reaches the API."""
-    host = f"[{found.host}]" if ":" in found.host else found.host
-    return f"http://{host}:{found.port}"
-
-
 def answers(loaded: Loaded) -> bool:
     """Whether the API answers at all; a worker may still be loading."""
+    asked = HTTPConnection(loaded.settings.host, loaded.settings.port, timeout=2)
     try:
-        url = f"{local_address(loaded.settings)}/readyz"
-        return httpx.get(url, timeout=2, trust_env=False).status_code == 200
-    except httpx.HTTPError:
+        asked.request("GET", "/readyz")
+        return asked.getresponse().status == 200
+    except (OSError, HTTPException):
         return False
+    finally:
+        asked.close()
 
 
 def prepare(loaded: Loaded, url: str) -> None:
@@ -147,24 +143,6 @@ def first_key(loaded: Loaded, url: str) -> None:
         if session.scalars(select(ApiKey.id).limit(1)).first() is None:
             _, text = create_key(session, "admin", [Scope.ADMIN])
             write_private(loaded.settings.data_dir / "key", text + "\n")
-
-
-def serve() -> None:
-    """Runs one API process."""
-    from service.app import Schema, run  # only this command needs the web server
-
-    loaded = settings.load()
-    configure(loaded.settings)
-    run(loaded, Schema(migrations.head(), migrations.older()))
-
-
-def worker() -> None:
-    """Runs one worker process."""
-    from workers.app import run  # only this command needs engines
-
-    loaded = settings.load()
-    configure(loaded.settings)
-    run(loaded)
 
 
 def migrate(

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from models import taxonomy
 from models.db import transaction
 from models.errors import TooLarge
-from service.auth import Caller
+from service.auth.keys import Caller
 from service.intake.submission import NewTicket, Submission
 from service.intake.ticket import TicketIn, new_ticket
 from service.pages import figures, state

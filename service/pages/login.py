@@ -5,7 +5,7 @@ from urllib.parse import quote, urlsplit
 from fastapi import APIRouter, Depends, Request, Response
 
 from models.errors import Unauthorized
-from service.auth import sent_from
+from service.auth.callers import sent_from
 from service.pages import session
 from service.pages.form import Form
 from service.pages.origin import own_origin

@@ -16,7 +16,9 @@ from uuid import UUID
 from fastapi import Depends, Request, Response
 
 from models.errors import Unauthorized
-from service.auth import Caller, Known, Scope, sent_from
+from service.auth.callers import sent_from
+from service.auth.keys import Caller, Scope
+from service.auth.known import Known
 
 COOKIE = "triage_session"
 LIFE = timedelta(hours=12)

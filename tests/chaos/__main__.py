@@ -23,7 +23,7 @@ from storm import Storm, Struck
 import migrations
 from models import taxonomy
 from models.db import conninfo, make_engine, transaction
-from service.auth import Scope, create_key
+from service.auth.keys import Scope, create_key
 from service.supervisor import Signals
 
 DRAIN_S = 600.0  # for everything to be done once it is back: a deadline, not a measure

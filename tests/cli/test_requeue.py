@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from models.db import conninfo
 from service.cli import runs as command
-from service.cli.commands import app
+from service.cli.commands import application
 from service.queue import QUEUE
 from workers.claim import claim
 
@@ -84,7 +84,11 @@ def test_erased_tickets_are_left_alone_and_named(stored, seed, sql):
 
 @pytest.mark.parametrize("name", ["reclassify", "requeue"])
 def test_every_option_has_a_help_text(name):
-    helps = {option.name: option.help for option in get_command(app).commands[name].params if option.name != "ticket"}
+    helps = {
+        option.name: option.help
+        for option in get_command(application()).commands[name].params
+        if option.name != "ticket"
+    }
     assert {"status", "label", "llm", "action"} < helps.keys()
     assert [name for name, text in helps.items() if not text] == []
 

@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 
 from models.db import transaction
-from service import auth
-from service.auth import Scope, revoke_key
+from service.auth import known
+from service.auth.keys import Scope, revoke_key
 from service.pages import session
 
 SOME = "/tickets/01a1feef-60f3-7010-b789-e50222ae6516"
@@ -76,10 +76,10 @@ def with_cookie(site, text):
 def test_only_a_cookie_we_signed_and_that_is_not_over_counts(site):
     key_id = site.sql("SELECT id FROM api_keys ORDER BY created_at LIMIT 1")[0][0]
     other = site.sql("SELECT id FROM api_keys ORDER BY created_at DESC LIMIT 1")[0][0]
-    known = auth.Keys(site.database)._look_up(key_id)
-    good = session.sign(known, time.time())
+    found = known.Keys(site.database)._look_up(key_id)
+    good = session.sign(found, time.time())
     assert with_cookie(site, good).status_code == 200
-    over = session.sign(known, time.time() - session.LIFE.total_seconds() - 1)
+    over = session.sign(found, time.time() - session.LIFE.total_seconds() - 1)
     owner, ends, mac = good.split(".")
     forged = [
         f"{other}.{ends}.{mac}",
@@ -100,8 +100,8 @@ def test_a_revoked_key_takes_its_sessions_with_it(site, monkeypatch):
     ((key_id,),) = site.sql("SELECT id FROM api_keys WHERE name = 'short'")
     with transaction(site.database) as rows:
         revoke_key(rows, key_id)
-    real = auth.time.monotonic
-    monkeypatch.setattr(auth.time, "monotonic", lambda: real() + 30)
+    real = known.time.monotonic
+    monkeypatch.setattr(known.time, "monotonic", lambda: real() + 30)
     assert asks_to_sign_in(browser.get("/"))
     assert asks_to_sign_in(browser.post(f"{SOME}/verdicts", data={}))
     assert browser.post("/login", data={"key": key}).status_code == 401

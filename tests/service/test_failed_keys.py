@@ -11,7 +11,7 @@ import pytest
 
 from models.errors import TooManyFailures
 from service import failures
-from service.auth import Keys
+from service.auth.known import Keys
 from service.failures import ADDRESSES, MOST, WINDOW_S, Failures
 
 BAD = {"Authorization": "Bearer triage_nonsense"}

@@ -5,8 +5,8 @@ import hashlib
 import pytest
 
 from models.db import transaction
-from service import auth
-from service.auth import Scope, create_key, revoke_key
+from service.auth import known
+from service.auth.keys import Scope, create_key, revoke_key
 from service.config import IMPLIED
 
 NO_TICKET = "01a1feef-60f3-7010-b789-e50222ae6516"
@@ -78,8 +78,8 @@ def test_a_revoked_key_that_is_in_use_ends_within_30_seconds(client, database, m
     with transaction(database) as session:
         revoke_key(session, row.id)
     assert client.get("/v1/tickets", **call).status_code == 200  # still cached
-    real = auth.time.monotonic
-    monkeypatch.setattr(auth.time, "monotonic", lambda: real() + 30)
+    real = known.time.monotonic
+    monkeypatch.setattr(known.time, "monotonic", lambda: real() + 30)
     assert client.get("/v1/tickets", **call).status_code == 401
 
 

@@ -82,7 +82,7 @@ def test_a_mistake_of_ours_has_the_id_and_where_it_happened_but_not_what_it_says
     async def broken(*given):
         raise ValueError(SECRET) from KeyError(SECRET)
 
-    monkeypatch.setattr("service.auth.Keys.caller", broken)
+    monkeypatch.setattr("service.auth.known.Keys.caller", broken)
     answer = client.get("/v1/taxonomy", headers={"X-Request-ID": "mine-3"})
     assert (answer.status_code, answer.headers["x-request-id"]) == (500, "mine-3")
     told = [line for line in lines() if line["event"] == "request.failed"]

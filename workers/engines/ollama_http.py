@@ -14,6 +14,7 @@ import httpx
 import structlog
 
 from models.errors import ConfigError, EngineDown, EngineError, PromptTooLong, TicketRejected
+from workers.engines.tls import verify
 
 log = structlog.get_logger()
 
@@ -44,7 +45,8 @@ class Server:
 
     def __init__(self, url: str):
         self.url = url
-        self._client = httpx.Client(base_url=url, trust_env=False, timeout=httpx.Timeout(_LOOK_S, connect=_CONNECT_S))
+        times = httpx.Timeout(_LOOK_S, connect=_CONNECT_S)
+        self._client = httpx.Client(base_url=url, trust_env=False, timeout=times, verify=verify(url))
 
     def close(self) -> None:
         self._client.close()

@@ -7,8 +7,7 @@ from typing import Any
 import httpx
 
 from models.errors import ConfigError, TriageError
-from service.cli.common import visible
-from service.cli.running import local_address
+from service.cli.common import local_address, visible
 from service.settings import Settings
 
 PAUSES_S = (1, 2, 4, 8, 15, 30)  # while the service is away for a moment

@@ -15,6 +15,7 @@ from models.llm.card import Card, load_card, sha256
 from service import settings
 from service.cli.common import Json, print_json, say, screen
 from service.cli.llm import cards, confidence
+from service.cli.llm.verify import verify
 from service.config import SERVERS, EngineConfig
 from service.logs import configure
 from service.settings import DEMO_LLMS, Loaded
@@ -25,6 +26,9 @@ Name = Annotated[str, typer.Argument(help="An llm's name in triage.yaml")]
 
 def register(app: typer.Typer) -> None:
     app.add_typer(llm, name="llm")
+
+
+llm.command()(verify)
 
 
 @llm.command("list")

@@ -19,7 +19,6 @@ from service.cli.common import screen
 from service.cli.evaluate import labelled, llm_names
 from service.cli.evaluate.labelled import Labelled
 from service.cli.llm import findings, parity
-from service.cli.llm.command import llm as group
 from service.cli.llm.findings import Line
 from service.logs import configure
 from service.settings import Loaded
@@ -42,10 +41,6 @@ class Reference(BaseModel):
     llm: str
     data: str
     fields: dict[str, Answers]
-
-
-def register(app: typer.Typer) -> None:
-    group.command()(verify)
 
 
 def verify(
