@@ -17,6 +17,7 @@ from models.tables import TaxonomyVersion
 MOST_LABELS = 1000  # of one field; an llm that answers with one token has no codes for more
 STORE_LOCK = 0x7461_786F  # any number that nothing else locks
 OTHER = "other"  # the label that means "none of these": always reviewed
+_read: dict[bytes, "Taxonomy"] = {}  # by the digest of the stored document
 
 
 class Label(BaseModel):
@@ -125,8 +126,12 @@ def store(session: Session, taxonomy: Taxonomy) -> tuple[int, list[str] | None]:
 
 
 def active(session: Session) -> tuple[int, Taxonomy]:
-    """The version in force; raises ConfigError when none was stored yet."""
-    row = session.scalars(select(TaxonomyVersion).order_by(TaxonomyVersion.version.desc()).limit(1)).first()
+    """The version in force; raises ConfigError when none was stored yet. A document is read once in a process."""
+    newest = select(TaxonomyVersion.version, TaxonomyVersion.sha256).order_by(TaxonomyVersion.version.desc()).limit(1)
+    row = session.execute(newest).first()
     if row is None:
         raise ConfigError("No taxonomy is stored yet; run triage migrate.")
-    return row.version, Taxonomy.model_validate(row.document)
+    if row.sha256 not in _read:
+        document = session.scalars(select(TaxonomyVersion.document).where(TaxonomyVersion.version == row.version))
+        _read[row.sha256] = Taxonomy.model_validate(document.one())
+    return row.version, _read[row.sha256]

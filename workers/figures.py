@@ -1,6 +1,6 @@
 """What one worker process counts from its start on; the heartbeat carries it to /metrics. Called by llms and record."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,21 +49,26 @@ class Figures:
     @contextmanager
     def asking(self, llm: str) -> Iterator[None]:
         """A call is in flight; one that fails is counted: down, rejected, or failed."""
-        with self.in_flight.labels(llm).track_inprogress():
-            try:
-                yield
-            except TriageError as error:
-                self.failures.labels(llm, _kind(error)).inc()
-                raise
+        in_flight = self.in_flight.labels(llm)
+        in_flight.inc()
+        try:
+            yield
+        except TriageError as error:
+            self.failures.labels(llm, _kind(error)).inc()
+            raise
+        finally:
+            in_flight.dec()
 
-    def answered(self, llm: str, role: str, reason: str, timings: Timings) -> None:
-        """An answer was recorded; what its engine did not report is not counted."""
-        self.answers.labels(llm, role, reason).inc()
-        self.tokens.labels(llm).inc(timings.prompt_tokens or 0)
-        self.cached.labels(llm).inc(timings.cached_tokens or 0)
+    def answered(self, llm: str, role: str, reason: str, timings: Sequence[Timings]) -> None:
+        """Answers were recorded; what their engine did not report is not counted."""
+        self.answers.labels(llm, role, reason).inc(len(timings))
+        self.tokens.labels(llm).inc(sum(one.prompt_tokens or 0 for one in timings))
+        self.cached.labels(llm).inc(sum(one.cached_tokens or 0 for one in timings))
         for part, histogram in self.parts.items():
-            if (spent_ms := getattr(timings, f"{part}_ms")) is not None:
-                histogram.labels(llm).observe(spent_ms / 1000)
+            of_llm, name = histogram.labels(llm), f"{part}_ms"
+            for spent_ms in (getattr(one, name) for one in timings):
+                if spent_ms is not None:
+                    of_llm.observe(spent_ms / 1000)
 
     def labelled(self, wait_ms: float, time_to_label_ms: float) -> None:
         """A ticket was recorded."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import structlog
 
 from models.errors import ConfigError, EngineDown, PromptTooLong, TriageError
 from models.llm import budget, calibration
-from models.llm.answer import answer, chosen
+from models.llm.answer import Answer, answer, chosen
 from models.llm.calibration import Calibration
 from models.llm.card import Card, load_card
 from models.llm.prices import Price
@@ -22,6 +21,7 @@ from workers.engines.base import Engine, Scores
 from workers.figures import Figures
 from workers.opinion import Opinion
 from workers.pins import pin_of
+from workers.question import Question
 from workers.retry import Retry
 from workers.scoring import score
 from workers.spend import Spend
@@ -54,6 +54,7 @@ class Llm:
     retry: Retry = field(default_factory=Retry)
     silence: str | None = None
     telling: threading.Lock = field(default_factory=threading.Lock)
+    questions: dict[str, Question] = field(default_factory=dict)
 
     def silent(self, error: TriageError | None) -> None:
         """Logs that the llm does not answer, and that it does again; once for each change, not for each ticket."""
@@ -69,22 +70,28 @@ class Llm:
             raise EngineDown(f"The llm {self.name} is not loaded: {self.error}")
         if (why := self._spent()) is not None:
             raise EngineDown(why)
-        codes = self._codes(self.card, name, labels)
-        fit = self.fit(name, labels)
+        question = self._question(self.card, name, labels)
         with self.figures.asking(self.name):
-            read, scores = self._scored(self.card, text, name, list(codes.values()))
+            read, scores = self._scored(question, text, name)
             cost = self._cost(scores.timings.prompt_tokens, scores.timings.completion_tokens)
             day = self.spend.add(cost) if self.spend is not None else 0
-            if scores.chosen is not None:
-                found = chosen(scores.chosen, codes)
-            else:
-                t, prior = (fit.temperature, fit.prior) if fit is not None else (None, None)
-                found = answer(scores.logprobs, codes, t, scores.bounds, prior)
-        pin = pin_of(self.card, self.engine)
-        return Opinion(self.name, found, scores.timings, pin, scores.scope, cost, self.spend, day, read.cut)
+            found = self._found(question, scores)
+        return Opinion(self.name, found, scores.timings, question.pin, scores.scope, cost, self.spend, day, read.cut)
 
-    def _scored(self, card: Card, text: Prepared, name: str, codes: Sequence[str]) -> tuple[Prepared, Scores]:
+    def _question(self, card: Card, name: str, labels: TaxonomyField) -> Question:
+        known = self.questions.get(name)
+        if known is not None and known.holds(card, labels, self.engine):
+            return known
+        codes, fit = self._codes(card, name, labels), self.fit(name, labels)
+        temperature, prior = (fit.temperature, fit.prior) if fit is not None else (None, {})
+        made = Question(card, labels, self.engine.version, pin_of(card, self.engine), codes, temperature, prior)
+        if self.untrained is None:  # what such a one was told may change beside its card
+            self.questions[name] = made
+        return made
+
+    def _scored(self, asked: Question, text: Prepared, name: str) -> tuple[Prepared, Scores]:
         """What was read, and its scores; where tokens could only be guessed and were too many, once more with less."""
+        card, codes = asked.card, list(asked.codes.values())
         read = budget.fitted(text, card.budget, lambda part: self.engine.count(self.name, part))
         try:
             return read, score(self.engine, card, self.name, read.text, name, codes)
@@ -93,6 +100,11 @@ class Llm:
             if less == read:
                 raise
             return less, score(self.engine, card, self.name, less.text, name, codes)
+
+    def _found(self, asked: Question, scores: Scores) -> Answer:
+        if scores.chosen is not None:
+            return chosen(scores.chosen, asked.codes)
+        return answer(scores.logprobs, asked.codes, asked.temperature, scores.bounds, asked.prior)
 
     def fit(self, name: str, labels: TaxonomyField) -> Calibration | None:
         """The field's calibration that counts; one over other labels says nothing about these."""

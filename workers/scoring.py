@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import cache, reduce
 from operator import add
 
 from models.errors import EngineError
@@ -30,11 +30,12 @@ def score(engine: Engine, card: Card, llm: str, text: str, field: str, codes: Se
     def ask(some: Sequence[str], group: str = "") -> Scores:
         return engine.score(llm, render(text, field, card.prompt_version, card.header, group), some)
 
-    groups = _groups(codes)
+    groups = _groups(tuple(codes))
     return _two_levels(ask, groups) if groups else ask(codes)
 
 
-def _groups(codes: Sequence[str]) -> dict[str, list[str]]:
+@cache
+def _groups(codes: tuple[str, ...]) -> dict[str, list[str]]:
     """group -> its members; nothing for codes of one level."""
     groups: dict[str, list[str]] = {}
     for group, level, member in (code.partition(LEVELS) for code in codes):

@@ -13,6 +13,7 @@ from models.errors import EngineError
 _LOWEST = -1e30
 # Log-probabilities come as float32, so a sum of them is no surer than this.
 _NOISE = 1e-6
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,18 @@ def answer(
     known = listed(logprobs, codes.values())
     by_code = filled(logprobs, codes.values(), bounds)
     raw = {label: by_code[code] for label, code in codes.items()}
+    plain = softmax(raw)
     seen = [label for label, code in codes.items() if code in known]
-    scores = softmax(_without(prior, raw, seen) if prior else raw, temperature or 1.0)
-    # A label that was listed goes before one that may be as likely.
-    ranked = sorted(scores, key=lambda label: (scores[label], codes[label] in known), reverse=True)
+    scores = plain
+    if prior or temperature is not None:
+        scores = softmax(_without(prior, raw, seen) if prior else raw, temperature or 1.0)
+    # Sorting keeps the order of what is as likely: a label that was listed goes before one that was not.
+    ranked = sorted(dict.fromkeys([*seen, *raw]), key=scores.__getitem__, reverse=True)
     best = ranked[0]
     return Answer(
         label=best,
         confidence=scores[best],
-        raw_confidence=softmax(raw)[best],
+        raw_confidence=plain[best],
         label_mass=min(1.0, mass(known)),
         margin=scores[best] - (scores[ranked[1]] if len(ranked) > 1 else 0.0),
         entropy=max(0.0, -math.fsum(p * math.log(p) for p in scores.values() if p > 0)),
@@ -87,7 +91,9 @@ def chosen(code: str, codes: Mapping[str, str]) -> Answer:
 
 def listed(logprobs: Mapping[str, float], codes: Iterable[str]) -> dict[str, float]:
     """The `logprobs` of those codes that have one."""
-    return {code: logprobs[code] for code in codes if _usable(logprobs.get(code))}
+    given = ((code, logprobs.get(code)) for code in codes)
+    # A log-probability may exceed 0 by rounding only; NaN fails both comparisons.
+    return {code: value for code, value in given if value is not None and _LOWEST < value < _ROUNDING}
 
 
 def filled(
@@ -101,6 +107,8 @@ def filled(
     if not known:
         raise EngineError("The llm gave no log-probability for any label of this field.")
     missing = [code for code in codes if code not in known]
+    if not missing:
+        return known
     given = bounds or {}
     return known | bounded(known.values(), missing) | {code: given[code] for code in missing if code in given}
 
@@ -110,7 +118,7 @@ def bounded(values: Iterable[float], missing: Collection[str]) -> dict[str, floa
 
     That is the last one listed, or an even share of what the listed leave, if that is less.
     """
-    known = [value for value in values if value < 1e-3]
+    known = [value for value in values if value < _ROUNDING]
     if not known or not missing:
         return {}
     rest = max(_NOISE, 1 - math.fsum(math.exp(value) for value in known))
@@ -128,8 +136,3 @@ def softmax(values: Mapping[str, float], temperature: float = 1.0) -> dict[str, 
     weights = {label: math.exp((value - top) / temperature) for label, value in values.items()}
     total = math.fsum(weights.values())
     return {label: weight / total for label, weight in weights.items()}
-
-
-def _usable(value: float | None) -> bool:
-    """A log-probability may exceed 0 by rounding only; NaN fails both comparisons."""
-    return value is not None and _LOWEST < value < 1e-3

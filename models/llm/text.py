@@ -126,5 +126,6 @@ def _starts_quote(line: str, following: str) -> bool:
 
 
 def _one_line(text: str) -> str:
-    visible = _CONTROL.sub(" ", _INVISIBLE.sub("", text.translate(_FULL_WIDTH)))
-    return " ".join(visible.split())
+    # What has to be found there is all beyond ASCII.
+    plain = text if text.isascii() else _INVISIBLE.sub("", text.translate(_FULL_WIDTH))
+    return " ".join(_CONTROL.sub(" ", plain).split())

@@ -21,7 +21,7 @@ OF_PROMETHEUS = {"job", "le"}
 def samples(client, sql):
     """Sample name -> its labels, of a service with one worker that has counted everything once."""
     figures = Figures()
-    figures.answered("primary", "primary", "assigned", Timings(3.5, 0.5, 0.0, 2.0, 1.0, 40, 30))
+    figures.answered("primary", "primary", "assigned", [Timings(3.5, 0.5, 0.0, 2.0, 1.0, 40, 30)])
     figures.labelled(10.0, 20.0)
     figures.decisions.labels("category", "suggest").inc()
     figures.failures.labels("primary", "down").inc()

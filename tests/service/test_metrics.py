@@ -172,7 +172,7 @@ def test_a_queue_above_its_limit_is_not_counted_to_its_end(client, database):
 def figures():
     """What a worker may have counted."""
     made = Figures()
-    made.answered("primary", "primary", "assigned", Timings(3.5, 0.5, 0.0, 2.0, 1.0, 40, 30))
+    made.answered("primary", "primary", "assigned", [Timings(3.5, 0.5, 0.0, 2.0, 1.0, 40, 30)])
     made.labelled(10.0, 20.0)
     made.decisions.labels("category", "suggest").inc()
     with made.asking("primary"):

@@ -1,5 +1,6 @@
 """A batch from claim to rows with the real tiny llms: results once, errors counted right, nothing of a lost lease."""
 
+import hashlib
 import json
 import threading
 
@@ -42,6 +43,13 @@ def failing(monkeypatch):
         monkeypatch.setattr(Llm, "ask", ask)
 
     return fail
+
+
+def second_version(sql, document):
+    """Stores another vocabulary, past what `store` refuses."""
+    text = json.dumps(document)
+    digest = hashlib.sha256(text.encode()).digest()
+    sql("INSERT INTO taxonomy_versions (version, sha256, document) VALUES (2, %s, %s)", digest, text)
 
 
 def test_every_ticket_has_its_predictions_and_one_triage(client, drain, sql):
@@ -219,7 +227,7 @@ def test_results_survive_a_short_absence_of_postgres(client, drain, sql, monkeyp
 def test_a_taxonomy_that_the_llm_does_not_know_is_said_and_loses_nothing(client, drain, sql):
     ((document,),) = sql("SELECT document FROM taxonomy_versions")
     document["fields"]["category"]["labels"].append({"id": "dragons", "title": "", "description": ""})
-    sql("INSERT INTO taxonomy_versions (version, sha256, document) VALUES (2, '', %s)", json.dumps(document))
+    second_version(sql, document)
     post(client, BODIES[:1])
     drain.run()
     ((status, attempts, error),) = sql("SELECT status, attempts, last_error FROM tickets")
@@ -231,7 +239,7 @@ def test_fewer_labels_than_calibrated_is_uncalibrated(client, drain, sql):
     ((document,),) = sql("SELECT document FROM taxonomy_versions")
     labels = document["fields"]["category"]["labels"]
     document["fields"]["category"]["labels"] = [label for label in labels if label["id"] in ("refunds", "top_up")]
-    sql("INSERT INTO taxonomy_versions (version, sha256, document) VALUES (2, '', %s)", json.dumps(document))
+    second_version(sql, document)
     post(client, ["I want a refund"])
     drain.run()
     rows = sql("SELECT label, calibrated, action, taxonomy_version FROM triages")
