@@ -3,6 +3,8 @@ tiny llms, and an API or a worker over them."""
 
 import itertools
 import logging
+import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,6 +14,7 @@ from typing import Any
 
 import httpx
 import hypothesis
+import psutil
 import psycopg
 import pytest
 import structlog
@@ -25,7 +28,7 @@ import migrations
 from models import taxonomy
 from models.db import conninfo, make_engine, transaction
 from service import settings
-from service.auth import create_key
+from service.auth.keys import create_key
 from service.datadir import Urls
 from service.embedded import EmbeddedServers
 from service.experiments import report
@@ -49,6 +52,18 @@ FIRST = ("chaos", "faults", "benchmarks", "browser", "walk", "ollama", "cli", "e
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "template_triage"
 _numbers = itertools.count()
+
+
+MEMORY = Path("/dev/shm")  # noqa: S108 (a folder of pytest's own is made in it)
+MUCH = 6 << 30  # bytes; a run takes less than two
+
+
+def pytest_configure() -> None:
+    """Temporary folders lie in memory where there is room: most of them hold a Postgres that lives for seconds."""
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+        room = min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available)
+        if room > MUCH:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
