@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from celery import Celery
+from typer.main import get_command
 
+from service.cli import commands
 from service.queue import TaskName
 from service.settings import DEMO_LLMS, PREFIX, Settings
 from workers.tasks import register
@@ -113,6 +115,12 @@ def test_the_readme_lists_every_setting_with_its_default():
 def test_env_example_lists_every_setting():
     names = re.findall(r"^#? ?(TRIAGE_\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     assert names == [PREFIX + name.upper() for name in Settings.model_fields]
+
+
+@pytest.mark.parametrize("room", commands.ROOMS)
+def test_a_command_is_found_in_its_room(room):
+    assert set(get_command(commands.application([room])).commands) == set(commands.ROOMS[room])
+    assert commands.needed(["--any", commands.ROOMS[room][0], "--help"]) == [room]
 
 
 def test_the_readme_names_every_command():
