@@ -47,6 +47,6 @@ clean:          ## removes .venv, caches and the demo's data; never .triage
 
 .venv/dev.stamp: requirements-dev.lock pyproject.toml | .venv/bin/python
 	@echo "Installing what Triage and its tests need ..."
-	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@$(INSTALL) --no-compile --require-hashes -r requirements-dev.lock
 	@$(INSTALL) --no-deps --no-build-isolation --no-index -e .
 	@touch $@ .venv/run.stamp

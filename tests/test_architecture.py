@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,11 @@ def test_every_task_name_has_a_task():
     assert set(TaskName) <= set(app.tasks)
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_file_says_what_it_is_and_stays_small(path):
     text = path.read_text()
@@ -55,16 +61,16 @@ def test_every_file_says_what_it_is_and_stays_small(path):
         return  # a migration is as long as its tables
     assert len(text.splitlines()) <= 300, "a file that passes 300 lines wants a second noun"
     if text.strip():
-        assert ast.get_docstring(ast.parse(text)), "a module opens with what it is"
+        assert ast.get_docstring(tree(path)), "a module opens with what it is"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_error_is_swallowed_and_imports_stand_on_top(path):
-    tree = ast.parse(path.read_text())
-    assert not [n.lineno for n in ast.walk(tree) if isinstance(n, ast.ExceptHandler) and n.type is None]
+    nodes = list(ast.walk(tree(path)))
+    assert not [n.lineno for n in nodes if isinstance(n, ast.ExceptHandler) and n.type is None]
     if "cli" in path.parts:
         return
-    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [n for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     inside = [n.lineno for f in functions for n in ast.walk(f) if isinstance(n, ast.Import | ast.ImportFrom)]
     assert not inside, "only the command line may import inside a function"
 
@@ -87,7 +93,7 @@ ITS_USES = {
 
 
 def reads_the_wall_clock(path: Path) -> bool:
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+    nodes = list(ast.walk(tree(path)))
     spelled = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
     imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module == "time"]
     spelled |= {f"time.{alias.name}" for node in imports for alias in node.names}
