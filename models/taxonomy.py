@@ -17,7 +17,8 @@ from models.tables import TaxonomyVersion
 MOST_LABELS = 1000  # of one field; an llm that answers with one token has no codes for more
 STORE_LOCK = 0x7461_786F  # any number that nothing else locks
 OTHER = "other"  # the label that means "none of these": always reviewed
-_read: dict[bytes, "Taxonomy"] = {}  # by the digest of the stored document
+# By the digest of the stored document, which never changes under it. Workers rely on getting the same object again.
+_read: dict[bytes, "Taxonomy"] = {}
 
 
 class Label(BaseModel):

@@ -52,18 +52,17 @@ FIRST = ("chaos", "faults", "benchmarks", "browser", "walk", "ollama", "cli", "e
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "template_triage"
 _numbers = itertools.count()
-
-
 MEMORY = Path("/dev/shm")  # noqa: S108 (a folder of pytest's own is made in it)
 MUCH = 6 << 30  # bytes; a run takes less than two
 
 
 def pytest_configure() -> None:
     """Temporary folders lie in memory where there is room: most of them hold a Postgres that lives for seconds."""
-    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
-        room = min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available)
-        if room > MUCH:
-            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    if "TMPDIR" in os.environ or not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)):
+        return
+    room = min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available)
+    if room > MUCH and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

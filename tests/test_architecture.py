@@ -126,7 +126,20 @@ def test_env_example_lists_every_setting():
 @pytest.mark.parametrize("room", commands.ROOMS)
 def test_a_command_is_found_in_its_room(room):
     assert set(get_command(commands.application([room])).commands) == set(commands.ROOMS[room])
-    assert commands.needed(["--any", commands.ROOMS[room][0], "--help"]) == [room]
+    for command in commands.ROOMS[room]:
+        assert commands.needed([command, "--help"]) == [room]
+
+
+@pytest.mark.parametrize("words", [[], ["--help", "up"], ["nonsense"]])
+def test_who_names_no_command_sees_all(words):
+    assert commands.needed(words) == list(commands.ROOMS)
+
+
+def test_a_worker_loads_neither_the_web_server_nor_the_schema_s_history():
+    code = "from service.cli import commands as c; c.application(c.needed(['worker'])); import workers.app"
+    code += "\nimport sys\nprint(*[m for m in ('fastapi', 'alembic', 'migrations') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_the_readme_names_every_command():

@@ -54,13 +54,11 @@ def classify(
     text = whole(subject, body)
     if not text.text:
         return {name: FieldOutcome(EMPTY) for name in taxonomy.fields_}
-    return {
-        name: _Question(llms, policy, shadow, text, name, f).decided(reason) for name, f in taxonomy.fields_.items()
-    }
+    return {name: _Case(llms, policy, shadow, text, name, f).decided(reason) for name, f in taxonomy.fields_.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
+class _Case:
     """One field of one ticket, and who may be asked about it."""
 
     llms: Llms

@@ -65,9 +65,10 @@ class Figures:
         self.tokens.labels(llm).inc(sum(one.prompt_tokens or 0 for one in timings))
         self.cached.labels(llm).inc(sum(one.cached_tokens or 0 for one in timings))
         for part, histogram in self.parts.items():
-            of_llm, name = histogram.labels(llm), f"{part}_ms"
-            for spent_ms in (getattr(one, name) for one in timings):
-                if spent_ms is not None:
+            spent = [ms for ms in (getattr(one, f"{part}_ms") for one in timings) if ms is not None]
+            if spent:
+                of_llm = histogram.labels(llm)
+                for spent_ms in spent:
                     of_llm.observe(spent_ms / 1000)
 
     def labelled(self, wait_ms: float, time_to_label_ms: float) -> None:

@@ -82,7 +82,7 @@ class Llm:
         known = self.questions.get(name)
         if known is not None and known.holds(card, labels, self.engine):
             return known
-        codes, fit = self._codes(card, name, labels), self.fit(name, labels)
+        codes, fit = self._codes(card, name, labels), _fit(card, name, labels)
         temperature, prior = (fit.temperature, fit.prior) if fit is not None else (None, {})
         made = Question(card, labels, self.engine.version, pin_of(card, self.engine), codes, temperature, prior)
         if self.untrained is None:  # what such a one was told may change beside its card
@@ -108,9 +108,8 @@ class Llm:
 
     def fit(self, name: str, labels: TaxonomyField) -> Calibration | None:
         """The field's calibration that counts; one over other labels says nothing about these."""
-        if self.card is None or {label.id for label in labels.labels} != self.card.codes.get(name, {}).keys():
-            return None
-        return self.card.calibration.get(name)
+        card = self.card
+        return _fit(card, name, labels) if card is not None else None
 
     def calibrated(self, taxonomy: Taxonomy) -> dict[str, dict[str, Any]]:
         """field -> how far its confidence can be believed, and why no further."""
@@ -214,3 +213,8 @@ class Llm:
                 "change taxonomy.yaml or use another llm."
             )
         return {label.id: known[label.id] for label in labels.labels}
+
+
+def _fit(card: Card, name: str, labels: TaxonomyField) -> Calibration | None:
+    same = {label.id for label in labels.labels} == card.codes.get(name, {}).keys()
+    return card.calibration.get(name) if same else None

@@ -10,7 +10,7 @@ from workers.spend import Spend
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What one llm said of one field, where its time went, and which pinned version it was.
+    """What one llm said of one field, where its time went, and which pinned version was asked.
 
     `day` is that of its `spend` on which it was paid; `cut` says that it read only a part of the text.
     """

@@ -25,5 +25,5 @@ class Question:
     prior: Mapping[str, float]
 
     def holds(self, card: Card, labels: TaxonomyField, engine: Engine) -> bool:
-        """Whether nothing has changed that it depends on."""
+        """Whether nothing has changed that it depends on: a card or labels that were read anew are other ones."""
         return self.card is card and self.labels is labels and self.version == engine.version

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 def main() -> None:
     """The entry point."""
     with _interruptible():
-        from service.cli.commands import run
+        from service.cli.commands import application, needed, run
+
+        app = application(needed(sys.argv[1:]))
     try:
-        run()
+        run(app)
     except KeyboardInterrupt:
         sys.exit(130)
 

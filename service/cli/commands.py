@@ -47,8 +47,8 @@ def application(rooms: Iterable[str] = ROOMS) -> typer.Typer:
 
 
 def needed(words: Iterable[str]) -> list[str]:
-    """The room of the command that the arguments name; all, if they name none."""
-    command = next((word for word in words if not word.startswith("-")), None)
+    """The room of the command that the arguments begin with; all, if that is none: for help, or a complaint."""
+    command = next(iter(words), None)
     return [room for room, commands in ROOMS.items() if command in commands] or list(ROOMS)
 
 
@@ -66,10 +66,10 @@ def triage(
     pass
 
 
-def run() -> None:
+def run(app: typer.Typer) -> None:
     """Runs the command that the arguments name: exit 2 for wrong usage, 1 for a failed job."""
     try:
-        application(needed(sys.argv[1:]))()
+        app()
     except TriageError as error:
         _fail(error.message)
     except OSError as error:

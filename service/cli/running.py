@@ -1,4 +1,4 @@
-"""up, serve, worker, migrate: the commands that run the service."""
+"""up and migrate: the whole service, and what has to be ready before it. Its processes are in `processes`."""
 
 import socket
 import sys

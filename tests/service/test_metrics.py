@@ -179,6 +179,15 @@ def figures():
         return made.dump()
 
 
+def test_a_part_that_no_engine_reported_has_no_series():
+    made = Figures()
+    made.answered("linear", "primary", "assigned", [Timings(3.5), Timings(4.5)])
+    found = made.dump()
+    seen = {name for name in found if name.startswith("triage_llm_") and found[name]["type"] == "histogram"}
+    assert {name for name in seen if found[name]["samples"]} == {"triage_llm_call_seconds"}
+    assert ["triage_llm_call_seconds_count", {"llm": "linear"}, 2.0] in found["triage_llm_call_seconds"]["samples"]
+
+
 def test_every_family_says_what_it_is(client, heartbeat, figures):
     heartbeat({"primary": {"error": None, "breaker": None}}, figures)
     text = client.get("/metrics").text

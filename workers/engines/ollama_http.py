@@ -14,7 +14,7 @@ import httpx
 import structlog
 
 from models.errors import ConfigError, EngineDown, EngineError, PromptTooLong, TicketRejected
-from workers.engines.tls import verify
+from workers.engines.tls import verification
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class Server:
     def __init__(self, url: str):
         self.url = url
         times = httpx.Timeout(_LOOK_S, connect=_CONNECT_S)
-        self._client = httpx.Client(base_url=url, trust_env=False, timeout=times, verify=verify(url))
+        self._client = httpx.Client(base_url=url, trust_env=False, timeout=times, verify=verification(url))
 
     def close(self) -> None:
         self._client.close()

@@ -15,7 +15,7 @@ import httpx
 
 from models.errors import ConfigError, EngineDown, EngineError, PromptTooLong, TicketRejected
 from workers.engines.guard import Paused
-from workers.engines.tls import verify
+from workers.engines.tls import verification
 
 _CONNECT_S = 5.0
 # A pause without a Retry-After, and the longest that is believed at once: a mended account is noticed by then.
@@ -39,7 +39,7 @@ class Server:
         self.url = url.rstrip("/")
         self._key, self._key_env = key, key_env
         # A proxy that the environment names is for the world outside, not for a server beside us.
-        self._client = httpx.Client(trust_env=self.url.startswith("https://"), verify=verify(self.url))
+        self._client = httpx.Client(trust_env=self.url.startswith("https://"), verify=verification(self.url))
         self._not_before = 0.0
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 import ssl
 
 
-def verify(url: str) -> ssl.SSLContext | bool:
+def verification(url: str) -> ssl.SSLContext | bool:
     """What httpx is to verify with. Where there is no TLS, reading all authorities would take longer than many calls.
 
     A server without TLS gets a context that believes nobody, should it ever be asked with TLS.
