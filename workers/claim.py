@@ -54,7 +54,8 @@ RENEW = text("""
     UPDATE tickets SET lease_until = now() + CAST(:span AS interval) WHERE lease_id = :lease AND status = 'working'""")
 GIVE_BACK = text("""
     UPDATE tickets SET status = 'queued', lease_id = NULL, lease_until = NULL,
-        due_at = now() + make_interval(secs => :delay_s), last_error = :error
+        due_at = CASE WHEN :delay_s > 0 THEN now() + make_interval(secs => :delay_s) ELSE due_at END,
+        last_error = :error
     WHERE id = ANY(:ids) AND lease_id = :lease""")
 
 
@@ -100,7 +101,7 @@ def claim(engine: Engine, most: int, *, busy: bool = False, marks: Marks | None 
 
 
 def give_back(engine: Engine, batch: Batch, ids: list[UUID], *, delay_s: float = 0.0, error: str | None = None) -> None:
-    """Puts tickets of the batch back into the queue; costs them no attempt."""
+    """Puts tickets of the batch back into the queue, where they stood unless they are to rest; costs no attempt."""
     if ids:
         with transaction(engine) as session:
             session.execute(GIVE_BACK, {"lease": batch.lease, "ids": ids, "delay_s": delay_s, "error": error})

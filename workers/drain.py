@@ -30,6 +30,7 @@ from workers.sweep import Marks, sweep
 log = structlog.get_logger()
 OPEN = 2  # batches in work: while one is written, the engine's slots have the next, and one more is claimed
 FINISH_S = 10.0
+HALF_LEASE_S = 30.0
 PAUSE_S = 5.0  # how long tickets rest when an engine is away, and does not say for how long
 WRITE_TRIES = 5
 
@@ -171,8 +172,13 @@ class Drain:
         return serve(self.llms, self.config, vocabulary, ticket)
 
     def _wait(self, scoring: Scoring) -> None:
-        """Until all are scored, or for FINISH_S after the worker was told to stop."""
+        """Until all are scored, or for FINISH_S after the worker was told to stop.
+
+        What has waited for half a lease goes back: the engine has become slower than when the batch was sized.
+        """
         while not scoring.over.wait(0.2):
+            if time.monotonic() - scoring.since > HALF_LEASE_S:
+                scoring.stop()
             if self.stopping.is_set():
                 self.deadline = self.deadline or time.monotonic() + FINISH_S
                 if time.monotonic() > self.deadline:

@@ -1,6 +1,7 @@
 """A batch's tickets on their way through the engine's slots. Used by drain."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +23,10 @@ class Scoring:
     def __init__(self, tickets: list[Claimed], score: Callable[[Claimed], Served]):
         self.tickets, self.score = tickets, score
         self.waiting = deque(tickets)
+        self.wanted = len(tickets)
         self.outcomes: dict[UUID, Outcome] = {}
         self.over = threading.Event()
+        self.since = time.monotonic()
 
     def start(self, pool: ThreadPoolExecutor, threads: int) -> None:
         """Behind what the pool has in hand."""
@@ -31,18 +34,25 @@ class Scoring:
             pool.submit(self._work)
 
     def stop(self) -> None:
-        """What nobody has begun is not begun any more."""
-        self.waiting.clear()
+        """What nobody has begun is not begun any more, nor waited for."""
+        while self._next() is not None:
+            self.wanted -= 1
+        self._look()
 
     def _work(self) -> None:
-        while self.waiting:
-            try:
-                ticket = self.waiting.popleft()
-            except IndexError:
-                return  # another thread was faster
+        while (ticket := self._next()) is not None:
             self.outcomes[ticket.id] = self._outcome(ticket)
-            if len(self.outcomes) == len(self.tickets):
-                self.over.set()
+            self._look()
+
+    def _next(self) -> Claimed | None:
+        try:
+            return self.waiting.popleft()
+        except IndexError:
+            return None
+
+    def _look(self) -> None:
+        if len(self.outcomes) == self.wanted:
+            self.over.set()
 
     def _outcome(self, ticket: Claimed) -> Outcome:
         try:

@@ -1,0 +1,80 @@
+"""An engine that has become slow: what waits for it too long goes back to the queue, where it stood."""
+
+import threading
+import time
+
+import pytest
+
+from workers import drain as drains
+from workers.llm import Llm
+
+BODIES = [f"My card {number} has not arrived yet" for number in range(10)]
+CALL_S = 0.3
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Every question takes a while; half a lease is over before a second round of the slots begins."""
+    monkeypatch.setattr(drains, "HALF_LEASE_S", CALL_S / 2)
+    real = Llm.ask
+
+    def ask(*given):
+        time.sleep(CALL_S)
+        return real(*given)
+
+    monkeypatch.setattr(Llm, "ask", ask)
+
+
+@pytest.fixture
+def given_back(monkeypatch):
+    """The tickets that went back, batch by batch."""
+    real, found = drains.give_back, []
+
+    def noted(engine, batch, ids, **more):
+        found.append((ids, more))
+        real(engine, batch, ids, **more)
+
+    monkeypatch.setattr(drains, "give_back", noted)
+    return found
+
+
+def test_what_was_not_begun_goes_back_at_no_cost_and_keeps_its_place(client, drain, sql, slow, given_back):
+    tickets = [{"body": body} for body in BODIES]
+    client.post("/v1/tickets/batch", json={"tickets": tickets}).raise_for_status()
+    places = dict(sql("SELECT id, due_at FROM tickets"))
+    drain.run()
+    batches = [ids for ids, more in given_back if ids]
+    assert batches, "with four slots and one batch of ten, six had to wait"
+    assert all(more == {"delay_s": 0.0, "error": None} for ids, more in given_back if ids)
+    assert sql("SELECT status, count(*), max(attempts), max(lost_leases) FROM tickets GROUP BY 1") == [
+        ("done", len(BODIES), 0, 0)
+    ]
+    assert dict(sql("SELECT id, due_at FROM tickets")) == places
+    assert sql("SELECT count(*), count(DISTINCT ticket_id) FROM triages") == [(len(BODIES), len(BODIES))]
+
+
+def test_a_batch_that_nobody_has_begun_is_over_when_it_is_stopped():
+    scoring = drains.Scoring([], score=lambda ticket: pytest.fail("nobody begins"))
+    scoring.stop()
+    assert scoring.over.is_set()
+
+
+def test_what_is_in_hand_when_it_is_stopped_is_waited_for(client, drain, sql):
+    """The slots have four of ten, then the batch is stopped, then the four are answered."""
+    client.post("/v1/tickets/batch", json={"tickets": [{"body": body} for body in BODIES]}).raise_for_status()
+    batch = drains.claim(drain.database, len(BODIES))
+    begun, go_on = threading.Barrier(5), threading.Event()
+
+    def score(ticket):
+        begun.wait(30)
+        go_on.wait(30)
+        return ticket.id
+
+    scoring = drains.Scoring(batch.tickets, score)
+    scoring.start(drain.pool, 4)
+    begun.wait(30)
+    scoring.stop()
+    assert not scoring.over.is_set()
+    go_on.set()
+    assert scoring.over.wait(30)
+    assert len(scoring.outcomes) == 4
