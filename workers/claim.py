@@ -52,9 +52,11 @@ CLAIM_BATCH = text(
 # The status is what its index is for: a lease has none of its own.
 RENEW = text("""
     UPDATE tickets SET lease_until = now() + CAST(:span AS interval) WHERE lease_id = :lease AND status = 'working'""")
+# With an error it was begun, and its worker has survived it.
 GIVE_BACK = text("""
     UPDATE tickets SET status = 'queued', lease_id = NULL, lease_until = NULL,
-        due_at = now() + make_interval(secs => :delay_s), last_error = :error
+        due_at = now() + make_interval(secs => :delay_s), last_error = :error,
+        lost_leases = CASE WHEN CAST(:error AS text) IS NULL THEN lost_leases ELSE 0 END
     WHERE id = ANY(:ids) AND lease_id = :lease""")
 
 
@@ -100,7 +102,7 @@ def claim(engine: Engine, most: int, *, busy: bool = False, marks: Marks | None 
 
 
 def give_back(engine: Engine, batch: Batch, ids: list[UUID], *, delay_s: float = 0.0, error: str | None = None) -> None:
-    """Puts tickets of the batch back into the queue; costs them no attempt."""
+    """Puts tickets of the batch back into the queue; costs them no attempt. The `error` is why they were not done."""
     if ids:
         with transaction(engine) as session:
             session.execute(GIVE_BACK, {"lease": batch.lease, "ids": ids, "delay_s": delay_s, "error": error})
