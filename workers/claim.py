@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
@@ -17,6 +17,7 @@ from sqlalchemy import Engine, text
 from models.db import transaction
 from models.errors import Unavailable
 from models.tables import new_id
+from service.outage import Outage
 from workers.sweep import PRIORITIES, Marks, sweep
 
 log = structlog.get_logger()
@@ -76,11 +77,15 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Tickets under one lease. A `suspect` lost its worker before, and must have this one to itself."""
+    """Tickets under one lease. A `suspect` lost its worker before, and must have this one to itself.
+
+    The lease is renewed `until` then, by this process's own clock.
+    """
 
     lease: UUID
     tickets: list[Claimed]
     suspect: bool = False
+    until: float = field(default_factory=lambda: time.monotonic() + LONGEST_S)
 
 
 def claim(engine: Engine, most: int, *, busy: bool = False, marks: Marks | None = None) -> Batch:
@@ -123,12 +128,13 @@ def renewed(engine: Engine, batch: Batch) -> Iterator[None]:
 
 def _renew(engine: Engine, batch: Batch, over: threading.Event) -> None:
     """For at most LONGEST_S: what hangs longer goes to another worker."""
-    end, pause = time.monotonic() + LONGEST_S, RENEW_S
-    while not over.wait(pause) and time.monotonic() < end:
+    pause, outage = RENEW_S, Outage()
+    while not over.wait(pause) and time.monotonic() < batch.until:
         pause = RENEW_S
         try:
             with transaction(engine) as session:
                 session.execute(RENEW, {"lease": batch.lease, "span": LEASE})
         except Unavailable:
             pause = AGAIN_S
-            log.warning("lease.not_renewed")
+            if outage.lasts():
+                log.warning("lease.not_renewed")
