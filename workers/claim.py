@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
@@ -17,6 +17,7 @@ from sqlalchemy import Engine, text
 from models.db import transaction
 from models.errors import Unavailable
 from models.tables import new_id
+from service.outage import Outage
 from workers.sweep import PRIORITIES, Marks, sweep
 
 log = structlog.get_logger()
@@ -52,10 +53,11 @@ CLAIM_BATCH = text(
 # The status is what its index is for: a lease has none of its own.
 RENEW = text("""
     UPDATE tickets SET lease_until = now() + CAST(:span AS interval) WHERE lease_id = :lease AND status = 'working'""")
+# With an error it was begun, and its worker has survived it.
 GIVE_BACK = text("""
     UPDATE tickets SET status = 'queued', lease_id = NULL, lease_until = NULL,
         due_at = CASE WHEN :delay_s > 0 THEN now() + make_interval(secs => :delay_s) ELSE due_at END,
-        last_error = :error
+        last_error = :error, lost_leases = CASE WHEN CAST(:error AS text) IS NULL THEN lost_leases ELSE 0 END
     WHERE id = ANY(:ids) AND lease_id = :lease""")
 
 
@@ -75,11 +77,15 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Tickets under one lease. A `suspect` lost its worker before, and must have this one to itself."""
+    """Tickets under one lease. A `suspect` lost its worker before, and must have this one to itself.
+
+    The lease is renewed `until` then, by this process's own clock.
+    """
 
     lease: UUID
     tickets: list[Claimed]
     suspect: bool = False
+    until: float = field(default_factory=lambda: time.monotonic() + LONGEST_S)
 
 
 def claim(engine: Engine, most: int, *, busy: bool = False, marks: Marks | None = None) -> Batch:
@@ -101,7 +107,10 @@ def claim(engine: Engine, most: int, *, busy: bool = False, marks: Marks | None 
 
 
 def give_back(engine: Engine, batch: Batch, ids: list[UUID], *, delay_s: float = 0.0, error: str | None = None) -> None:
-    """Puts tickets of the batch back into the queue, where they stood unless they are to rest; costs no attempt."""
+    """Puts tickets of the batch back where they stood in the queue, or to rest for a while; costs them no attempt.
+
+    The `error` is why they were not done.
+    """
     if ids:
         with transaction(engine) as session:
             session.execute(GIVE_BACK, {"lease": batch.lease, "ids": ids, "delay_s": delay_s, "error": error})
@@ -122,12 +131,13 @@ def renewed(engine: Engine, batch: Batch) -> Iterator[None]:
 
 def _renew(engine: Engine, batch: Batch, over: threading.Event) -> None:
     """For at most LONGEST_S: what hangs longer goes to another worker."""
-    end, pause = time.monotonic() + LONGEST_S, RENEW_S
-    while not over.wait(pause) and time.monotonic() < end:
+    pause, outage = RENEW_S, Outage()
+    while not over.wait(pause) and time.monotonic() < batch.until:
         pause = RENEW_S
         try:
             with transaction(engine) as session:
                 session.execute(RENEW, {"lease": batch.lease, "span": LEASE})
         except Unavailable:
             pause = AGAIN_S
-            log.warning("lease.not_renewed")
+            if outage.lasts():
+                log.warning("lease.not_renewed")

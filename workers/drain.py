@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -32,7 +32,7 @@ OPEN = 2  # batches in work: while one is written, the engine's slots have the n
 FINISH_S = 10.0
 HALF_LEASE_S = 30.0
 PAUSE_S = 5.0  # how long tickets rest when an engine is away, and does not say for how long
-WRITE_TRIES = 5
+FIRST_AGAIN_S, AGAIN_S = 0.1, 2.0  # between two tries to write, while Postgres is away: twice as long each time
 
 
 class Stopped(TriageError):
@@ -69,9 +69,7 @@ class Drain:
                 self.going = True
                 self._work()
             except Unavailable as error:
-                # Results that could not be written are scored again when their lease has run out.
-                if self.outage.lasts():
-                    log.warning("drain.postgres_away", error=error.message)
+                self._tell(error)
             else:
                 self.outage.over()
             finally:
@@ -207,40 +205,61 @@ class Drain:
         self.going = away is None and self.going
         self._record(batch, version, results)
         for ticket, fault in refused:
-            reject(self.database, batch.lease, ticket, fault, self.figures)
+            self._reject(batch, ticket, fault)
         ids = [ticket.id for ticket in undone]
-        give_back(self.database, batch, ids, delay_s=pause if away else 0.0, error=away)
+        rest = pause if away else 0.0
+        self._write(batch, partial(give_back, self.database, batch, ids, delay_s=rest, error=away))
         return sum(done.served.asked for done in results)
 
     def _record(self, batch: Batch, version: int, results: list[Done]) -> None:
         """Writes results; one that Postgres refuses counts against its own ticket and does not sink its neighbours."""
         last = Attempt()
-        for pause in range(WRITE_TRIES):
-            try:
-                written = record(self.database, batch.lease, version, results, self.figures, last)
-            except Unavailable:
-                time.sleep(0.1 * 2**pause)
-                continue
-            except (DataError, IntegrityError) as error:
-                self._record_apart(batch, version, results, type(error.orig).__name__)
-                return
-            if written < len(results):
-                self.figures.lost.inc(len(results) - written)
-                kept = {row.id for row in last.rows}
-                lost = [str(done.ticket.id) for done in results if done.ticket.id not in kept]
-                log.warning("lease.lost", tickets=lost)
+        try:
+            self._write(batch, partial(record, self.database, batch.lease, version, results, self.figures, last))
+        except (DataError, IntegrityError) as error:
+            self._record_apart(batch, version, results, type(error.orig).__name__)
             return
-        raise Unavailable("Postgres took none of a batch's results.")
+        kept = {row.id for row in last.rows}
+        if lost := [str(done.ticket.id) for done in results if done.ticket.id not in kept]:
+            self.figures.lost.inc(len(lost))
+            log.warning("lease.lost", tickets=lost)
 
     def _record_apart(self, batch: Batch, version: int, results: list[Done], error: str) -> None:
         if len(results) == 1:
             log.error("result.refused", error=error, ticket=str(results[0].ticket.id))
-            reason = f"Postgres refused the result ({error})."
-            reject(self.database, batch.lease, results[0].ticket, reason, self.figures)
+            self._reject(batch, results[0].ticket, f"Postgres refused the result ({error}).")
             return
         middle = len(results) // 2
         self._record(batch, version, results[:middle])
         self._record(batch, version, results[middle:])
+
+    def _reject(self, batch: Batch, ticket: Claimed, fault: str) -> None:
+        self._write(batch, partial(reject, self.database, batch.lease, ticket, fault, self.figures))
+
+    def _write(self, batch: Batch, write: Callable[[], object]) -> None:
+        """Tries while Postgres is away: nothing is scored twice for that. The fence decides, so none is too late."""
+        pause = FIRST_AGAIN_S
+        while True:
+            try:
+                write()
+                return
+            except Unavailable as error:
+                if not self._may_be_ours(batch):
+                    raise
+                self._tell(error)
+            time.sleep(pause)
+            pause = min(2 * pause, AGAIN_S)
+
+    def _may_be_ours(self, batch: Batch) -> bool:
+        """While its lease is renewed; for FINISH_S if the worker was told to stop."""
+        if self.stopping.is_set():
+            self.deadline = self.deadline or time.monotonic() + FINISH_S
+            return time.monotonic() < self.deadline
+        return time.monotonic() < batch.until
+
+    def _tell(self, away: Unavailable) -> None:
+        if self.outage.lasts():
+            log.warning("drain.postgres_away", error=away.message)
 
 
 def _fault(error: BaseException, ticket: Claimed) -> str | None:

@@ -38,6 +38,7 @@ SUPERSEDE = text("UPDATE triages SET newest = false WHERE ticket_id = ANY(:ids) 
 # Half of the pause is drawn, so that tickets which were refused together do not come back together.
 REJECT = text("""
     UPDATE tickets SET lease_id = NULL, lease_until = NULL, attempts = attempts + 1, last_error = :error,
+        lost_leases = 0,
         status = CASE WHEN attempts + 1 >= :most THEN 'failed' ELSE 'queued' END,
         due_at = now() + make_interval(secs => least(600, power(2, attempts)) * (1 + random()) / 2)
     WHERE id = :id AND lease_id = :lease

@@ -50,10 +50,13 @@ class Life:
         self.runs.add(self.run)
 
     def refused(self):
-        self.attempts += 1
+        """Its worker has survived it."""
+        self.attempts, self.lost = self.attempts + 1, 0
         self.status, self.lease, self.due = "failed" if self.attempts >= ATTEMPTS else "queued", None, False
 
-    def given_back(self, due):
+    def given_back(self, due, error):
+        """Without an error it was not begun, which says nothing of what it does to a worker."""
+        self.lost = 0 if error else self.lost
         self.status, self.lease, self.due = "queued", None, due
 
     def again(self, statuses, run):

@@ -5,6 +5,8 @@ from uuid import uuid4
 import pytest
 
 from workers.claim import claim, give_back
+from workers.figures import Figures
+from workers.record import reject
 
 
 @pytest.fixture
@@ -80,3 +82,21 @@ def test_giving_back_costs_no_attempt_and_needs_the_lease(database, queued, sql)
     give_back(database, batch, ids[4:], delay_s=60, error="engine away")
     rows = sql("SELECT status, attempts, lease_id, last_error, due_at > now() FROM tickets ORDER BY due_at")
     assert rows == [("queued", 0, None, None, False)] * 4 + [("queued", 0, None, "engine away", True)] * 6
+
+
+def refuse(database, batch):
+    reject(database, batch.lease, batch.tickets[0], "too long", Figures())
+
+
+def given_back(error):
+    return lambda database, batch: give_back(database, batch, [batch.tickets[0].id], error=error)
+
+
+@pytest.mark.parametrize(("end", "lost"), [(refuse, 0), (given_back("engine away"), 0), (given_back(None), 2)])
+def test_a_worker_that_survives_a_ticket_ends_its_row_of_lost_ones(database, queued, sql, end, lost):
+    """Given back without an error it was not begun."""
+    sql("UPDATE tickets SET lost_leases = 2 WHERE id = %s", queued[0])
+    batch = claim(database, 1)
+    assert (str(batch.tickets[0].id), batch.suspect) == (queued[0], True)
+    end(database, batch)
+    assert sql("SELECT status, lost_leases FROM tickets WHERE id = %s", queued[0]) == [("queued", lost)]

@@ -1,15 +1,18 @@
 """A batch from claim to rows with the real tiny llms: results once, errors counted right, nothing of a lost lease."""
 
 import hashlib
+import itertools
 import json
 import threading
 
 import pytest
 from serving import with_policy
+from structlog.testing import capture_logs
 
 from models import taxonomy
 from models.db import transaction
 from models.errors import EngineDown, EngineError, TicketRejected, Unavailable
+from workers import drain as drains
 from workers.arms import serve
 from workers.claim import claim
 from workers.figures import Figures
@@ -208,20 +211,61 @@ def test_a_stopped_drain_gives_back_what_it_has_not_begun(client, drain, sql, mo
     assert counts(sql)[1] == rows.get("done", 0)
 
 
-def test_results_survive_a_short_absence_of_postgres(client, drain, sql, monkeypatch):
-    import workers.drain as room
+@pytest.fixture
+def away(monkeypatch):
+    """Postgres is away for one kind of write, as often as is told, or for ever; `during` is called each time."""
+    monkeypatch.setattr(drains, "FIRST_AGAIN_S", 0.001)
+    monkeypatch.setattr(drains, "AGAIN_S", 0.001)
 
+    def make(write, times=None, during=lambda: None):
+        real, left = getattr(drains, write), itertools.count() if times is None else iter(range(times))
+
+        def broken(*given, **named):
+            for _ in left:
+                during()
+                raise Unavailable("away")
+            return real(*given, **named)
+
+        monkeypatch.setattr(drains, write, broken)
+
+    return make
+
+
+OUTAGES = [
+    ("record", None, [("done", 0, 0, 4)]),
+    ("reject", TicketRejected("too long"), [("done", 0, 0, 3), ("queued", 1, 0, 1)]),
+    ("give_back", EngineDown("away"), [("done", 0, 0, 3), ("queued", 0, 0, 1)]),
+]
+
+
+@pytest.mark.parametrize(("write", "error", "rows"), OUTAGES, ids=[outage[0] for outage in OUTAGES])
+def test_what_cannot_be_written_is_kept_until_postgres_is_back(client, drain, sql, away, failing, write, error, rows):
     post(client)
-    real, failures = room.record, iter([Unavailable("away"), Unavailable("away")])
+    if error is not None:
+        failing("every llm", "joke", error)
+    away(write, times=50)
+    with capture_logs() as lines:
+        drain.run()
+    states = "SELECT status, attempts, lost_leases, count(*) FROM tickets GROUP BY 1, 2, 3 ORDER BY 1"
+    assert sql(states) == rows
+    assert counts(sql) == [2 * rows[0][-1], rows[0][-1]]
+    assert [line["event"] for line in lines].count("drain.postgres_away") == 1
 
-    def flaky(*args):
-        for error in failures:
-            raise error
-        return real(*args)
 
-    monkeypatch.setattr(room, "record", flaky)
+def test_what_postgres_does_not_take_is_kept_no_longer_than_its_lease(client, drain, sql, away, monkeypatch):
+    monkeypatch.setattr("workers.claim.LONGEST_S", 0.0)
+    post(client)
+    away("record")
     drain.run()
-    assert counts(sql) == [8, 4]
+    assert sql("SELECT status, count(*) FROM tickets GROUP BY 1") == [("working", 4)]
+
+
+def test_a_worker_that_is_told_to_stop_waits_no_longer_for_postgres(client, drain, sql, away, monkeypatch):
+    monkeypatch.setattr(drains, "FINISH_S", 0.0)
+    post(client)
+    away("record", during=drain.stop)
+    drain.run()
+    assert sql("SELECT status, count(*) FROM tickets GROUP BY 1") == [("working", 4)]
 
 
 def test_a_taxonomy_that_the_llm_does_not_know_is_said_and_loses_nothing(client, drain, sql):

@@ -188,10 +188,10 @@ class Lives(RuleBasedStateMachine):
 
     def given_back(self, number):
         batch, ours = self.one(number)
-        delay_s = 3600 if number % 2 else 0
-        give_back(self.database, batch, [ticket.id for ticket in batch.tickets], delay_s=delay_s)
+        delay_s, error = 3600 if number % 2 else 0, "away" if number < 2 else None
+        give_back(self.database, batch, [ticket.id for ticket in batch.tickets], delay_s=delay_s, error=error)
         for life in ours:
-            life.given_back(not delay_s)
+            life.given_back(not delay_s, error)
 
     def lost(self, number):
         batch, ours = self.one(number)
