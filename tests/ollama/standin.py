@@ -38,7 +38,7 @@ class Model:
 
 @dataclass
 class Fault:
-    """What goes wrong with a prompt: stopped, busy, stall, no_logprobs or empty; `times` None is until cleared."""
+    """What goes wrong with a prompt: stopped, busy, stall, drip, no_logprobs or empty; `times` None until cleared."""
 
     mode: str
     model: str | None = None
@@ -155,6 +155,8 @@ class Standin:
             raise Refused(503, BUSY)
         if mode == "stall":
             caller.stays(3600)
+        if mode == "drip":
+            caller.drips()
         caller.without_logprobs = mode == "no_logprobs"
         return dict(EMPTY) if mode == "empty" else None
 

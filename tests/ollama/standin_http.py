@@ -55,6 +55,16 @@ class Handler(BaseHTTPRequestHandler):
                     raise Left
                 time.sleep(0.02)
 
+    def drips(self) -> None:
+        """An answer that begins and is never over: a byte now and then, until the caller leaves."""
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        while True:
+            self.wfile.write(b" ")
+            self.wfile.flush()
+            self.stays(0.02)
+
     def do_GET(self) -> None:
         self._serve({"/": self._root, "/api/version": self._version, "/api/tags": self._tags, "/api/ps": self._ps})
 

@@ -158,6 +158,18 @@ def test_the_deadline_holds_for_the_wait_and_the_call_together(engine: Make, sta
     assert any("did not answer in time" in sentence for sentence in said)
 
 
+@pytest.mark.parametrize("mode", ["stall", "drip"])
+def test_the_deadline_holds_also_where_bytes_drip(engine: Make, standin: Standin, card: Card, mode: str) -> None:
+    made = engine()
+    made.load(card)
+    made._deadline_s = 0.5
+    standin.fault = Fault(mode)
+    with pytest.raises(EngineDown, match="did not answer in time"):
+        ask(made)
+    standin.fault, made._deadline_s = None, 30.0
+    assert ask(made)
+
+
 def test_nobody_there(card: Card) -> None:
     with pytest.raises(EngineDown, match=r"No Ollama answers at http://127\.0\.0\.1:1: start it, or mend engines\.url"):
         Ollama("http://127.0.0.1:1", {"tiny-primary": "x"}).load(card)

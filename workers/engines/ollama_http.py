@@ -14,6 +14,7 @@ import httpx
 import structlog
 
 from models.errors import ConfigError, EngineDown, EngineError, PromptTooLong, TicketRejected
+from workers.engines.exchange import exchange
 from workers.engines.tls import verification
 
 log = structlog.get_logger()
@@ -24,6 +25,8 @@ OLDEST = (0, 12, 11)
 TOP = 20
 _CONNECT_S = 1.0
 _LOOK_S = 10.0
+# A large vocabulary with its merges is some megabytes.
+_MOST_BYTES = 64 << 20
 _BLOB = re.compile(r"^FROM .*sha256-([0-9a-f]{64})$", re.MULTILINE)
 
 
@@ -104,17 +107,17 @@ class Server:
         left = deadline - time.monotonic()
         if left <= 0:
             raise EngineDown(f"Ollama at {self.url} did not answer in time.")
-        timeout = httpx.Timeout(left, connect=min(left, _CONNECT_S))
         headers = {"Content-Type": "application/json"}
+        request = self._client.build_request(method, path, content=_bytes(body), headers=headers)
         try:
-            response = self._client.request(method, path, content=_bytes(body), headers=headers, timeout=timeout)
+            reply = exchange(self._client, request, deadline=deadline, connect_s=_CONNECT_S, most_bytes=_MOST_BYTES)
         except (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout):
             raise EngineDown(f"Ollama at {self.url} did not answer in time.") from None
-        except httpx.TransportError:
+        except (httpx.TransportError, httpx.DecodingError):
             raise _Passing(f"No Ollama answers at {self.url}: start it, or mend engines.url in triage.yaml.") from None
-        if not response.is_success:
-            raise refusal(response.status_code, _said(response), body or {})
-        return _object(response)
+        if not 200 <= reply.status < 300:
+            raise refusal(reply.status, _said(reply.content), body or {})
+        return _object(reply.content)
 
 
 def token_request(model: str, prompt: str, **options: Any) -> dict[str, Any]:
@@ -166,17 +169,17 @@ def _bytes(body: dict[str, Any] | None) -> bytes | None:
         raise TicketRejected(f"The prompt is no text: {error.reason}.") from None
 
 
-def _said(response: httpx.Response) -> str:
+def _said(content: bytes) -> str:
     try:
-        return str(response.json()["error"])[:200].rstrip(".")
-    except (ValueError, KeyError, TypeError):
-        return response.text[:200].strip().rstrip(".")
+        return str(json.loads(content)["error"])[:200].rstrip(".")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return content[:800].decode(errors="replace")[:200].strip().rstrip(".")
 
 
-def _object(response: httpx.Response) -> dict[str, Any]:
+def _object(content: bytes) -> dict[str, Any]:
     try:
-        found = response.json()
-    except ValueError:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise EngineDown("What answers in Ollama's place is not Ollama: its answer is no JSON object.")

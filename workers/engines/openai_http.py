@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from models.errors import ConfigError, EngineDown, EngineError, PromptTooLong, TicketRejected
+from workers.engines.exchange import Reply, exchange
 from workers.engines.guard import Paused
 from workers.engines.tls import verification
 
@@ -73,35 +74,21 @@ class Server:
             raise Paused(why, retry_after=_rounded_up(self._not_before - time.monotonic()))
         content = _bytes(body)
         try:
-            status, headers, said = self._exchange(method, path, content, time.monotonic() + timeout_s)
+            reply = self._exchange(method, path, content, time.monotonic() + timeout_s)
         except httpx.TimeoutException:
             raise EngineDown(f"{self.url} did not answer in time.") from None
         except (httpx.TransportError, httpx.DecodingError):
             raise EngineDown(f"Nobody answers at {self.url}: start it, or mend engines.url in triage.yaml.") from None
-        if status != 200:
-            raise self._refusal(status, headers, said)
-        return _object(self.url, said)
+        if reply.status != 200:
+            raise self._refusal(reply.status, reply.headers, reply.content)
+        return _object(self.url, reply.content)
 
-    def _exchange(
-        self, method: str, path: str, content: bytes | None, deadline: float
-    ) -> tuple[int, httpx.Headers, bytes]:
-        """Reads piece by piece, because a server that drips would keep each single timeout."""
-        left = max(0.001, deadline - time.monotonic())
-        timeout = httpx.Timeout(left, connect=min(left, _CONNECT_S))
+    def _exchange(self, method: str, path: str, content: bytes | None, deadline: float) -> Reply:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        whole = b""
-        with self._client.stream(
-            method, self.url + path, content=content, headers=headers, timeout=timeout
-        ) as response:
-            for piece in response.iter_bytes():
-                whole += piece
-                if time.monotonic() > deadline:
-                    raise EngineDown(f"{self.url} did not answer in time.")
-                if len(whole) > _MOST_BYTES:
-                    raise EngineError(f"{self.url} answered with more than {_MOST_BYTES >> 20} MiB.")
-        return response.status_code, response.headers, whole
+        request = self._client.build_request(method, self.url + path, content=content, headers=headers)
+        return exchange(self._client, request, deadline=deadline, connect_s=_CONNECT_S, most_bytes=_MOST_BYTES)
 
     def _refusal(self, status: int, headers: httpx.Headers, said: bytes) -> Exception:
         """What an error status means for the ticket that asked."""
