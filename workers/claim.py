@@ -18,6 +18,7 @@ from models.db import transaction
 from models.errors import Unavailable
 from models.tables import new_id
 from service.outage import Outage
+from workers.figures import Figures
 from workers.sweep import PRIORITIES, Marks, sweep
 
 log = structlog.get_logger()
@@ -88,14 +89,16 @@ class Batch:
     until: float = field(default_factory=lambda: time.monotonic() + LONGEST_S)
 
 
-def claim(engine: Engine, most: int, *, busy: bool = False, marks: Marks | None = None) -> Batch:
+def claim(
+    engine: Engine, most: int, *, busy: bool = False, marks: Marks | None = None, figures: Figures | None = None
+) -> Batch:
     """Up to `most` due tickets, urgent and old ones first, from the `marks` on; without such it sweeps.
 
     A ticket that lost a worker is claimed alone, so that its neighbours do not die with it: a `busy` worker gets
     nothing while there is one.
     """
     if marks is None or marks.old:
-        marks = sweep(engine)
+        marks = sweep(engine, figures)
     lease = new_id()
     given = {"lease": lease, "span": LEASE}
     with transaction(engine) as session:

@@ -58,7 +58,7 @@ class Drain:
 
     def sweep(self) -> None:
         """Reads where the queue begins, for the claims to come; called now and then from a thread beside them."""
-        self.marks = sweep(self.database)
+        self.marks = sweep(self.database, self.figures)
 
     def run(self) -> None:
         """Works until nothing is due. If another thread drains already, that one looks once more instead."""
@@ -141,7 +141,7 @@ class Drain:
             version, vocabulary = taxonomy.active(session)
         if self.llms.behind(vocabulary):
             return None  # the look after this drain tells it, and goes on
-        batch = claim(self.database, self.pace.size, busy=busy, marks=self.marks)
+        batch = claim(self.database, self.pace.size, busy=busy, marks=self.marks, figures=self.figures)
         if not batch.tickets:
             return None
         if not busy:

@@ -22,6 +22,9 @@ PARTS = {
 }
 
 
+GIVEN_UP = ("attempts", "workers")
+
+
 class Figures:
     """Counters of what Postgres has taken, and of what was asked for it. All methods may be called from any thread."""
 
@@ -43,6 +46,17 @@ class Figures:
         )
         self.refused = Counter("triage_attempts_refused", "Attempts that a ticket has one less of.", registry=to)
         self.lost = Counter("triage_leases_lost", "Results not written: the ticket was not ours any more.", registry=to)
+        self.expired = Counter(
+            "triage_leases_expired", "Tickets whose worker died, froze or took too long.", registry=to
+        )
+        self.given_up = Counter(
+            "triage_tickets_given_up",
+            "Tickets that became failed: all attempts were refused, or several workers in a row were lost with it.",
+            ["reason"],
+            registry=to,
+        )
+        for reason in GIVEN_UP:
+            self.given_up.labels(reason)  # a series from the start, or the first failure would not look like one
         self.failures = Counter("triage_llm_failures", "Calls without an answer.", ["llm", "error"], registry=to)
         self.in_flight = Gauge("triage_llm_in_flight", "Calls in the engine's hands.", ["llm"], registry=to)
 
@@ -75,6 +89,11 @@ class Figures:
         """A ticket was recorded."""
         self.wait.observe(wait_ms / 1000)
         self.label.observe(time_to_label_ms / 1000)
+
+    def swept(self, lost: int, given_up: int) -> None:
+        """So many leases had run out, and so many of their tickets are failed by that."""
+        self.expired.inc(lost)
+        self.given_up.labels("workers").inc(given_up)
 
     def dump(self) -> dict[str, Any]:
         """All of it as JSON that explains itself, since whoever reads it may be of another release."""

@@ -101,6 +101,7 @@ def reject(engine: Engine, lease: UUID, ticket: Claimed, error: str, figures: Fi
         ours = session.execute(REJECT, given).all()
     figures.refused.inc(len(ours))
     if ours:
+        figures.given_up.labels("attempts").inc(ours[0].attempts >= ATTEMPTS)
         log.warning("ticket.refused", ticket=str(ticket.id), run=ticket.run, attempt=ours[0].attempts, error=error)
 
 

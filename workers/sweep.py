@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 
 from models.db import transaction
 from models.tables import BULK_PRIORITY
+from workers.figures import Figures
 
 log = structlog.get_logger()
 SWEEP_S = 1.0
@@ -50,7 +51,7 @@ class Marks:
         return time.monotonic() - self.read_at > OLD_S
 
 
-def sweep(engine: Engine) -> Marks:
+def sweep(engine: Engine, figures: Figures | None = None) -> Marks:
     """Makes expired leases due again, or fails what lost MOST_LOST workers in a row; then reads where the queue begins.
 
     What comes to be due below the marks is seen by the next sweep.
@@ -58,6 +59,8 @@ def sweep(engine: Engine) -> Marks:
     with transaction(engine) as session:
         lost = session.execute(EXPIRE, {"most": MOST_LOST, "lost": LOST}).all()
         since = session.scalars(MARKS, {"slack": SLACK, "priorities": PRIORITIES}).all()
+    if lost and figures is not None:
+        figures.swept(len(lost), sum(row.lost_leases >= MOST_LOST for row in lost))
     if lost:
         log.warning("lease.expired", tickets={str(row.id): row.lost_leases for row in lost})
     return Marks(list(since))

@@ -14,12 +14,15 @@ from sqlalchemy.orm import Session
 from models.db import transaction
 from models.tables import TaxonomyVersion, Worker
 from service.auth.callers import ReportReader
-from service.tickets.backlog import LIVE, backlog
+from service.experiments.rollups.roll import behind
+from service.tickets.backlog import LIVE, MOST_FAILED, backlog, failed
 
 router = APIRouter(tags=["health"])
 AGE = literal_column("EXTRACT(epoch FROM clock_timestamp() - seen_at)::float8", Double).label("age_s")
 # A process that is started anew may have the host and number of the one before it: the id makes it another series.
 WHO = ("worker", "worker_id")
+
+MARKS = 100_000  # of changes; more are not looked at, so that a scrape is quick also where counting is not
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def get_metrics(request: Request, caller: ReportReader) -> Response:
     with transaction(request.app.state.engine) as session:
         columns = (Worker.id, Worker.host, Worker.pid, Worker.llms, Worker.figures, AGE)
         workers = session.execute(select(*columns).where(LIVE).order_by(Worker.id)).mappings().all()
-        families = [*_service(session, limit, len(workers)), *_workers(workers), *_counted(workers)]
+        families = [*_service(session, limit, len(workers)), *_workers(workers), *_counted(workers), *_report(session)]
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(Scrape(families)), headers={"Content-Type": content_type})
 
@@ -57,8 +60,26 @@ def _service(session: Session, limit: int, workers: int) -> list[Metric]:
             "triage_queue_oldest_seconds", "For how long the oldest of them waits; 0 if none.", queue["oldest_s"] or 0
         ),
         GaugeMetricFamily("triage_tickets_working", "Tickets that workers have claimed.", queue["working"]),
+        GaugeMetricFamily(
+            "triage_tickets_failed",
+            f"Tickets that are failed until somebody queues them again, counted to {MOST_FAILED}.",
+            failed(session),
+        ),
         GaugeMetricFamily("triage_workers", "Workers seen in the last 15 seconds.", workers),
         GaugeMetricFamily("triage_taxonomy_version", "The label vocabulary in force; 0 if none.", version or 0),
+    ]
+
+
+def _report(session: Session) -> list[Metric]:
+    """How far what a report says is behind."""
+    late = behind(session, most=MARKS)
+    return [
+        GaugeMetricFamily(
+            "triage_report_behind_hours", "Hours with changes that no report counts yet.", late["behind_hours"]
+        ),
+        GaugeMetricFamily(
+            "triage_report_behind_seconds", "Since the oldest of these changes; 0 if none.", late["behind_s"]
+        ),
     ]
 
 

@@ -15,7 +15,18 @@ BACKLOG = text("""
            (SELECT count(*) FROM tickets WHERE status = 'working') AS working
     FROM (SELECT queued_at FROM tickets WHERE status = 'queued' LIMIT :most) AS queued""")
 
+# What is erased can never be queued again, so it needs nobody.
+FAILED = text("""
+    SELECT count(*) FROM (SELECT FROM tickets WHERE status = 'failed' AND erased_at IS NULL LIMIT :most) AS failed""")
+MOST_FAILED = 10_000
+
 
 def backlog(session: Session, limit: int) -> dict[str, Any]:
     """Tickets `waiting`, counted to one above the limit, and `working`; the oldest's seconds in the queue, or None."""
     return dict(session.execute(BACKLOG, {"most": limit + 1}).mappings().one())
+
+
+def failed(session: Session) -> int:
+    """Tickets that are failed until somebody queues them again, counted to MOST_FAILED."""
+    counted: int = session.execute(FAILED, {"most": MOST_FAILED}).scalar_one()
+    return counted

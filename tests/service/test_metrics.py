@@ -11,8 +11,12 @@ from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics
 
 from models.db import make_engine, transaction
+from models.errors import TicketRejected
+from service.experiments.rollups.roll import behind, roll
 from service.tickets.backlog import backlog
+from workers.claim import claim
 from workers.engines.base import Timings
+from workers.engines.llamacpp import LlamaCpp
 from workers.figures import Figures
 from workers.runtime import Runtime
 
@@ -166,6 +170,81 @@ def test_a_queue_above_its_limit_is_not_counted_to_its_end(client, database):
     with transaction(database) as session:
         assert backlog(session, 2)["waiting"] == 3
         assert backlog(session, 5)["waiting"] == 5
+
+
+def test_tickets_that_failed_are_counted_by_what_failed_them(client, worker, sql, database, monkeypatch):
+    real = LlamaCpp.score
+
+    def score(engine, llm, prompt, codes):
+        if "joke" in prompt:
+            raise TicketRejected("It is no question.")
+        return real(engine, llm, prompt, codes)
+
+    monkeypatch.setattr(LlamaCpp, "score", score)
+    runtime = worker("one")
+    post(client, ["my card", "tell me a joke"])
+    sql("UPDATE tickets SET attempts = 4")
+    runtime.drain.run()
+    post(client, ["lost once", "lost again", "lost again"])
+    sql("UPDATE tickets SET lost_leases = 2, priority = 0 WHERE body = 'lost again'")
+    taken = [claim(database, 10) for _ in range(3)]
+    assert [len(batch.tickets) for batch in taken] == [1, 1, 1]
+    sql("UPDATE tickets SET lease_until = now() - interval '1 second' WHERE status = 'working'")
+    runtime.drain.sweep()
+    runtime.beat()
+    families = scrape(client)
+    reasons = {("attempts",): 1, ("workers",): 2}
+    assert sql("SELECT count(*) FROM tickets WHERE status = 'failed'") == [(sum(reasons.values()),)]
+    assert value(families, "triage_tickets_failed") == 3
+    assert values(families, "triage_tickets_given_up_total", "reason") == reasons
+    assert value(families, "triage_leases_expired_total") == 3
+    assert value(families, "triage_attempts_refused_total") == value(families, "triage_queue_depth") == 1
+
+
+def test_a_lease_that_a_claim_finds_expired_is_counted_too(client, worker, sql, database):
+    runtime = worker("one")
+    post(client, BODIES[:1])
+    assert claim(database, 1).tickets
+    sql("UPDATE tickets SET lease_until = now() - interval '1 second'")
+    runtime.drain.run()
+    runtime.beat()
+    families = scrape(client)
+    assert value(families, "triage_leases_expired_total") == 1
+    assert values(families, "triage_tickets_given_up_total", "reason") == {("attempts",): 0, ("workers",): 0}
+    assert sql("SELECT status FROM tickets") == [("done",)]
+
+
+def test_failed_is_what_can_be_queued_again_up_to_a_bound(client, sql, monkeypatch):
+    post(client, BODIES[:5])
+    sql("UPDATE tickets SET status = 'failed' WHERE body LIKE 'question%%'")
+    assert value(scrape(client), "triage_tickets_failed") == 5
+    ((one,),) = sql("SELECT id FROM tickets LIMIT 1")
+    assert client.delete(f"/v1/tickets/{one}").status_code == 200
+    assert value(scrape(client), "triage_tickets_failed") == 4
+    monkeypatch.setattr("service.tickets.backlog.MOST_FAILED", 3)
+    assert value(scrape(client), "triage_tickets_failed") == 3
+
+
+@pytest.fixture
+def nobody_counts(monkeypatch):
+    """The API process leaves the counts of reports to the test."""
+    monkeypatch.setattr("service.experiments.rollups.roller.PAUSE_S", 3600.0)
+
+
+def test_how_far_reports_are_behind(nobody_counts, client, sql, database):
+    post(client, BODIES[:5])
+    sql("UPDATE tickets SET received_at = received_at - interval '3 hours' WHERE body LIKE '%% 3 %%'")
+    age = "SELECT extract(epoch FROM clock_timestamp() - min(at))::float8, count(DISTINCT hour) FROM stale_hours"
+    ((earlier, hours),) = sql(age)
+    families = scrape(client)
+    assert earlier <= value(families, "triage_report_behind_seconds") <= sql(age)[0][0]
+    assert value(families, "triage_report_behind_hours") == hours == 2
+    with transaction(database) as session:
+        assert behind(session, most=1)["behind_hours"] == 1
+        assert behind(session, most=1)["behind_s"] >= earlier
+    assert roll(database, 60.0)
+    families = scrape(client)
+    assert value(families, "triage_report_behind_seconds") == value(families, "triage_report_behind_hours") == 0
 
 
 @pytest.fixture

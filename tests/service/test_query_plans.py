@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine, text
 
-from service.tickets.backlog import BACKLOG
+from service.tickets.backlog import BACKLOG, FAILED
 from service.tickets.query import Filters, filtered
 
 ROWS = 100_000
@@ -129,3 +129,11 @@ def test_what_a_scrape_asks_about_the_queue_reads_only_the_queue(filled):
     assert len(scans) >= 2
     assert all("Index" in node["Node Type"] or "Bitmap" in node["Node Type"] for node in scans)
     assert sum(node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in scans) == 0
+
+
+def test_what_a_scrape_asks_about_failed_tickets_reads_only_those(filled):
+    with filled.connect() as connection:
+        found = connection.execute(text(f"EXPLAIN (ANALYZE, FORMAT JSON) {FAILED}"), {"most": 10_000}).scalar_one()
+    scans = [node for node in nodes(found[0]["Plan"]) if "Scan" in node["Node Type"]]
+    assert all("Index" in node["Node Type"] or "Bitmap" in node["Node Type"] for node in scans)
+    assert max(node["Actual Rows"] for node in scans) == ROWS // 2000

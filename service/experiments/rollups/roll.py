@@ -39,7 +39,8 @@ DROP_FROZEN = text(f"DELETE FROM stale_hours WHERE NOT {_LIVE}")
 BEHIND = text(f"""
     SELECT count(DISTINCT hour) AS behind_hours,
            greatest(0, coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0))::float8 AS behind_s
-    FROM stale_hours WHERE hour >= :since AND hour < :until AND {_LIVE}""")
+    FROM (SELECT hour, at FROM stale_hours WHERE hour >= :since AND hour < :until AND {_LIVE}
+          ORDER BY id LIMIT :most) AS stale""")
 
 
 def roll(
@@ -99,9 +100,14 @@ def recount_day(session: Session, day: datetime) -> None:
     keep.replace(session, "day", day, day + HOUR, keep.by_day(keep.read(session, "hour", day, day + DAY), day))
 
 
-def behind(session: Session, since: datetime = FIRST, until: datetime = LAST) -> dict[str, float]:
-    """How many hours have changed since they were counted, and how long ago the first change was."""
-    return dict(session.execute(BEHIND, {"since": since, "until": until}).mappings().one())
+def behind(
+    session: Session, since: datetime = FIRST, until: datetime = LAST, most: int | None = None
+) -> dict[str, float]:
+    """How many hours have changed since they were counted, and how long ago the first change was.
+
+    Whoever asks often looks at the `most` first changes only.
+    """
+    return dict(session.execute(BEHIND, {"since": since, "until": until, "most": most}).mappings().one())
 
 
 def stretches(hours: Iterable[datetime]) -> Iterator[tuple[datetime, datetime]]:
