@@ -19,6 +19,7 @@ log = structlog.get_logger()
 SWEEP_S = 1.0
 OLD_S = 10.0  # of marks: who reads no newer ones may not claim by them
 SLACK = "5 seconds"  # a ticket is due from its transaction's beginning on, and seen from its end on
+GRACE = "10 seconds"  # after Postgres has started, for who held a lease before: nobody could renew it or write
 PRIORITIES = list(range(BULK_PRIORITY + 1))
 
 MOST_LOST = 3
@@ -29,6 +30,8 @@ EXPIRE = text("""
         status = CASE WHEN lost_leases + 1 >= :most THEN 'failed' ELSE 'queued' END,
         last_error = CASE WHEN lost_leases + 1 >= :most THEN :lost ELSE last_error END
     WHERE id = ANY(ARRAY(SELECT id FROM tickets WHERE status = 'working' AND lease_until < now()
+                             AND ((claimed_at < pg_postmaster_start_time()) IS NOT TRUE
+                                  OR pg_postmaster_start_time() < now() - CAST(:grace AS interval))
                          FOR UPDATE SKIP LOCKED))
     RETURNING id, lost_leases""")
 MARKS = text("""
@@ -57,7 +60,7 @@ def sweep(engine: Engine, figures: Figures | None = None) -> Marks:
     What comes to be due below the marks is seen by the next sweep.
     """
     with transaction(engine) as session:
-        lost = session.execute(EXPIRE, {"most": MOST_LOST, "lost": LOST}).all()
+        lost = session.execute(EXPIRE, {"most": MOST_LOST, "lost": LOST, "grace": GRACE}).all()
         since = session.scalars(MARKS, {"slack": SLACK, "priorities": PRIORITIES}).all()
     if lost and figures is not None:
         figures.swept(len(lost), sum(row.lost_leases >= MOST_LOST for row in lost))

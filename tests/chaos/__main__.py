@@ -13,6 +13,7 @@ from pathlib import Path
 
 import proof
 import psycopg
+import suspects
 from callers import Callers
 from parts import ROOT, Parts
 from plan import KINDS, LEAST, least, plan
@@ -32,8 +33,6 @@ SAY_S = 5.0
 HASTEN = """UPDATE tickets SET due_at = least(due_at, now()), lease_until = CASE
     WHEN lease_until < now() + interval '35 s' THEN now() - interval '1 s' ELSE lease_until END
     WHERE status IN ('queued', 'working')"""
-# What an operator does with tickets that lost three workers in a row, as kills without pause can bring about.
-REQUEUE = "UPDATE tickets SET status = 'queued', lost_leases = 0 WHERE status = 'failed' AND lost_leases >= 3"
 OPEN = "SELECT count(*) FROM tickets WHERE status IN ('queued', 'working')"
 
 screen = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
@@ -72,11 +71,12 @@ def run(parts: Parts, seed: int, seconds: float) -> bool:
         callers.stop()
     parts.bring_back()
     with psycopg.connect(conninfo(urls.database_url), autocommit=True) as connection:
-        lost = drain(connection, callers)
+        lost = drain(connection, callers, suspects.most(storm.struck))
         found = proof.broken(connection, callers.ledger)
         rows = dict(connection.execute("SELECT status, count(*) FROM tickets GROUP BY status").fetchall())
     show(seed, callers, storm.struck, rows | {"lost three workers, queued again": lost})
     complaints = [f"{count} tickets are {what}." for what, count in found.items()] + callers.ledger.wrong
+    complaints += miscounted(urls.database_url)
     complaints += [f"{name} has logged a traceback." for name in parts.tracebacks()]
     return verdict(complaints + too_few(storm.struck, seconds), len(storm.struck))
 
@@ -92,13 +92,21 @@ def prepare(database_url: str) -> str:
     return key
 
 
-def drain(connection: psycopg.Connection, callers: Callers) -> int:
+def miscounted(database_url: str) -> list[str]:
+    database = make_engine(database_url, pool_size=1)
+    try:
+        return proof.miscounted(database)
+    finally:
+        database.dispose()
+
+
+def drain(connection: psycopg.Connection, callers: Callers, most: int) -> int:
     """Everything is back: what was unanswered is sent again, and all tickets are decided. How many were requeued."""
     deadline = time.monotonic() + DRAIN_S
     callers.settle(deadline)
     lost, said = 0, 0.0
     while True:
-        lost += connection.execute(REQUEUE).rowcount
+        lost += suspects.requeue(connection, most - lost)
         ((left,),) = connection.execute(OPEN).fetchall()
         if left == 0 or time.monotonic() > deadline:
             return lost

@@ -11,8 +11,11 @@ import httpx
 import proof
 import psycopg
 import pytest
+import suspects
 from ledger import Ledger
-from plan import KINDS, least, plan
+from plan import KINDS, Fault, least, plan
+from sqlalchemy import Engine
+from storm import Flight, Struck
 
 from models.db import conninfo
 from workers.drain import Drain
@@ -75,6 +78,11 @@ DAMAGE = {
     "UPDATE tickets SET status = 'queued' WHERE {}": {"not done"},
     "UPDATE tickets SET status = 'working', lease_id = gen_random_uuid() WHERE {}": {"not done", "still under a lease"},
     "UPDATE tickets SET status = 'failed' WHERE {}": {"not done", "failed with a triage"},
+    "UPDATE tickets SET status = 'failed', lost_leases = 3 WHERE {}": {
+        "not done",
+        "failed with a triage",
+        "failed by more lost workers than were struck",
+    },
     "DELETE FROM triages x USING tickets t WHERE t.id = x.ticket_id AND {}": {
         "done without a triage of each field",
         "predictions without their triage",
@@ -103,6 +111,32 @@ def test_a_second_triage_of_a_run_is_seen(database_url: str, ledger: Ledger, sql
     names += ", wait_ms, time_to_label_ms, received_at"
     sql(f"INSERT INTO triages ({names}, newest) SELECT {names}, false FROM triages ORDER BY id LIMIT 1")
     assert found(database_url, ledger) == {"done without a triage of each field": 1, "runs with two triages": 1}
+
+
+@pytest.mark.parametrize("span", ["hour", "day"])
+def test_what_reports_miscount_is_seen(database: Engine, ledger: Ledger, sql: Sql, span: str) -> None:
+    assert proof.miscounted(database) == []
+    changed = sql(
+        "UPDATE report_counts SET document = jsonb_set(document, '{cascade,n}', '5') WHERE span = %s"
+        " RETURNING to_char(start AT TIME ZONE 'utc', 'YYYY-MM-DD HH24:MI')",
+        span,
+    )
+    wrong = [f"Reports miscount the {span} from {start}." for (start,) in sorted(changed)]
+    assert proof.miscounted(database) == wrong != []
+
+
+def struck(kind: str, *, hour: bool) -> Struck:
+    return Struck(Fault(0.0, kind, 0, "kill", 1.0, hour), f"{kind} 1", 0.0, Flight(0, 1, 1))
+
+
+def test_only_so_many_tickets_can_have_lost_three_workers(database_url: str, ledger: Ledger, sql: Sql) -> None:
+    others = [struck(kind, hour=False) for kind in KINDS if kind != "worker"]
+    kill, hour = struck("worker", hour=False), struck("worker", hour=True)
+    assert [suspects.most(others + more) for more in ([], [kill], [kill] * 5, [kill, hour])] == [0, 0, 2, 1]
+    sql("UPDATE tickets SET status = 'failed', lost_leases = 3")
+    with psycopg.connect(conninfo(database_url), autocommit=True) as connection:
+        assert [suspects.requeue(connection, count) for count in (0, 3, 0, 3)] == [0, 3, 0, 1]
+    assert sql("SELECT DISTINCT status, lost_leases FROM tickets") == [("queued", 0)]
 
 
 def test_one_ticket_under_two_ids_is_noted() -> None:

@@ -8,11 +8,13 @@ import psutil
 import psycopg
 from posters import Posters
 from processes import Up, eventually, gone
+from test_worker_faults import frozen_in_mid_batch
 
 from models.db import conninfo
 
 AWAY_S = 11.0
 OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'triage%'"
+OPEN = "SELECT count(*) FROM tickets WHERE status <> 'done' AND id = ANY(%s)"
 END_OURS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'triage%'"
 
 
@@ -27,12 +29,17 @@ def only_late(posters: Posters) -> None:
 
 
 def test_postgres_away_for_longer_than_ten_seconds(up: Up, posters: Posters) -> None:
-    """In flight: four posts at a time, and what the worker holds. `up` is frozen, so that it does not start another."""
+    """In flight: four posts at a time, and a batch that is scored and written all the same; nobody claims it again.
+
+    `up` is frozen, so that it does not start another.
+    """
     posters.until_answered(20)
-    up.post_many(100, "Waits while Postgres is away")
+    worker = frozen_in_mid_batch(up)
+    held = dict(up.sql("SELECT id, claimed_at FROM tickets WHERE status = 'working'"))
     psutil.Process(up.pid).send_signal(signal.SIGSTOP)
     try:
         old = up.send("postgres", signal.SIGKILL)
+        worker.send_signal(signal.SIGCONT)
         eventually(lambda: gone([old]))
         until = time.monotonic() + AWAY_S
         eventually(lambda: time.monotonic() > until)
@@ -41,7 +48,9 @@ def test_postgres_away_for_longer_than_ten_seconds(up: Up, posters: Posters) -> 
         psutil.Process(up.pid).send_signal(signal.SIGCONT)
     posters.until_answered(20)
     only_late(posters)
-    up.expire_leases()
+    eventually(lambda: up.one(OPEN, list(held)) == 0, why="what was scored meanwhile was not written")
+    assert dict(up.sql("SELECT id, claimed_at FROM tickets WHERE id = ANY(%s)", list(held))) == held
+    assert up.one("SELECT sum(lost_leases) FROM tickets") == 0
 
 
 def test_every_connection_taken(up: Up, posters: Posters) -> None:

@@ -97,6 +97,24 @@ def test_an_expired_lease_is_found_by_a_sweep_alone(database, sql):
     assert claim(database, 1, marks=marks).suspect
 
 
+BEFORE = "UPDATE tickets SET claimed_at = pg_postmaster_start_time() - interval '1 minute'"
+
+
+@pytest.mark.parametrize(
+    ("grace", "claimed", "found"),
+    [("1 day", BEFORE, False), ("0 seconds", BEFORE, True), ("1 day", "SELECT", True)],
+    ids=["held through a restart", "long ago", "claimed after it"],
+)
+def test_who_held_a_lease_while_postgres_restarted_has_time_to_write(database, sql, monkeypatch, grace, claimed, found):
+    monkeypatch.setattr("workers.sweep.GRACE", grace)
+    insert(sql, "late")
+    claim(database, 1)
+    sql(claimed)
+    sql("UPDATE tickets SET lease_until = now() - interval '1 second'")
+    sweep(database)
+    assert sql("SELECT status, lost_leases FROM tickets") == [("queued", 1) if found else ("working", 0)]
+
+
 def test_a_drain_claims_by_the_marks_of_its_last_sweep(drain, sql):
     insert(sql, "late")
     drain.sweep()
