@@ -14,7 +14,8 @@ import httpx
 import structlog
 
 from models.errors import ConfigError, EngineDown, EngineError, PromptTooLong, TicketRejected
-from workers.engines.exchange import exchange
+from workers.engines.exchange import Reply, exchange
+from workers.engines.openai_http import asked_pause
 from workers.engines.tls import verification
 
 log = structlog.get_logger()
@@ -116,7 +117,7 @@ class Server:
         except (httpx.TransportError, httpx.DecodingError):
             raise _Passing(f"No Ollama answers at {self.url}: start it, or mend engines.url in triage.yaml.") from None
         if not 200 <= reply.status < 300:
-            raise refusal(reply.status, _said(reply.content), body or {})
+            raise refusal(reply, body or {})
         return _object(reply.content)
 
 
@@ -138,8 +139,14 @@ def token_request(model: str, prompt: str, **options: Any) -> dict[str, Any]:
     }
 
 
-def refusal(status: int, said: str, body: dict[str, Any]) -> EngineError:
-    """What an error status means for the ticket that asked."""
+def refusal(reply: Reply, body: dict[str, Any]) -> EngineError:
+    """What an error status means for the ticket that asked. What a proxy before Ollama says is never its fault."""
+    status, said = reply.status, _said(reply.content)
+    if status in (401, 403, 407) or status < 400:
+        return EngineDown(f"Ollama, or what stands before it, lets nobody in ({status}): let the worker in there.")
+    if status == 429:
+        pause = asked_pause(reply.headers)
+        return EngineDown(f"Ollama has had too many requests (429): a pause of {pause} s.", retry_after=pause)
     if status == 404:
         return EngineDown(
             f"Ollama has no model {body.get('model')!r}: run triage llm create or triage llm pull for it."
