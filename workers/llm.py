@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from models.errors import ConfigError, EngineDown, PromptTooLong, TriageError
+from models.errors import ConfigError, EngineDown, EngineError, PromptTooLong, TriageError
 from models.llm import budget, calibration
 from models.llm.answer import Answer, answer, chosen
 from models.llm.calibration import Calibration
@@ -25,6 +25,7 @@ from workers.question import Question
 from workers.retry import Retry
 from workers.scoring import score
 from workers.spend import Spend
+from workers.suspicion import Suspicion
 from workers.untrained import Untrained
 
 log = structlog.get_logger()
@@ -54,6 +55,7 @@ class Llm:
     retry: Retry = field(default_factory=Retry)
     silence: str | None = None
     telling: threading.Lock = field(default_factory=threading.Lock)
+    suspicion: Suspicion = field(default_factory=Suspicion)
     questions: dict[str, Question] = field(default_factory=dict)
 
     def silent(self, error: TriageError | None) -> None:
@@ -65,17 +67,27 @@ class Llm:
             log.warning("llm.silent", llm=self.name, error=why) if why else log.info("llm.answers_again", llm=self.name)
 
     def ask(self, text: Prepared, name: str, labels: TaxonomyField) -> Opinion:
-        """Scores what fits of a whole text; raises EngineDown while not loaded, and what the engine raises."""
+        """Scores what fits of a whole text; raises EngineDown while not loaded, and what the engine raises.
+
+        What refuses ticket after ticket counts as not loaded, until it has answered a known question.
+        """
         if self.card is None or self.error is not None:
             raise EngineDown(f"The llm {self.name} is not loaded: {self.error}")
         if (why := self._spent()) is not None:
             raise EngineDown(why)
         question = self._question(self.card, name, labels)
-        with self.figures.asking(self.name):
-            read, scores = self._scored(question, text, name)
-            cost = self._cost(scores.timings.prompt_tokens, scores.timings.completion_tokens)
-            day = self.spend.add(cost) if self.spend is not None else 0
-            found = self._found(question, scores)
+        try:
+            with self.figures.asking(self.name):
+                read, scores = self._scored(question, text, name)
+                cost = self._cost(scores.timings.prompt_tokens, scores.timings.completion_tokens)
+                day = self.spend.add(cost) if self.spend is not None else 0
+                found = self._found(question, scores)
+        except EngineError as error:
+            if (why := self.suspicion.refused(text.text, error)) is None:
+                raise
+            self.error = self.error or why
+            raise EngineDown(f"The llm {self.name} is not loaded: {why}") from None
+        self.suspicion.answered()
         return Opinion(self.name, found, scores.timings, question.pin, scores.scope, cost, self.spend, day, read.cut)
 
     def _question(self, card: Card, name: str, labels: TaxonomyField) -> Question:
@@ -147,7 +159,8 @@ class Llm:
             if self.error is None:
                 return
             raise EngineDown(why)
-        same = self.untrained is None or taxonomy in (None, self.taxonomy)
+        taxonomy = self.taxonomy if taxonomy is None else taxonomy
+        same = self.untrained is None or taxonomy == self.taxonomy
         if same and self.error is None and self.wanted is not None and self._served(self.wanted) == self.served:
             return
         before = self.served
@@ -160,6 +173,8 @@ class Llm:
         self.card, self.refused = counting(self.wanted, self.served, self.engine)
         # Only now: until its card is there it is asked with the labels of the old one.
         self.taxonomy = taxonomy
+        if (known := self.suspicion.settle(self.engine, self.card, self.name)) is not None:
+            self.billed(known.prompt_tokens, known.completion_tokens)
         self.error = None
         log.info("llm.ready", llm=self.name)
 

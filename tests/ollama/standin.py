@@ -38,11 +38,15 @@ class Model:
 
 @dataclass
 class Fault:
-    """What goes wrong with a prompt: stopped, busy, stall, drip, no_logprobs or empty; `times` None until cleared."""
+    """What goes wrong with a prompt: stopped, busy, stall, drip, no_logprobs, empty, or a status that a proxy gives.
+
+    `times` None is until cleared; a status comes with `retry_after`, if there is one.
+    """
 
     mode: str
     model: str | None = None
     times: int | None = None
+    retry_after: str | None = None
 
 
 @dataclass
@@ -149,6 +153,8 @@ class Standin:
             return fault.mode
 
     def _broken(self, mode: str | None, caller: Handler) -> dict[str, Any] | None:
+        if mode is not None and mode.isdigit():
+            raise Refused(int(mode), "<html>not Ollama</html>")
         if mode == "stopped":
             raise Refused(500, STOPPED)
         if mode == "busy":

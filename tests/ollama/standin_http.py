@@ -109,6 +109,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
+        fault = self.standin.fault
+        if fault is not None and fault.mode == str(status) and fault.retry_after is not None:
+            self.send_header("Retry-After", fault.retry_after)
         self.end_headers()
         self.wfile.write(content)
 

@@ -60,6 +60,15 @@ def test_tokens_that_read_alike_add_up() -> None:
     assert (found[" A"], found["B"]) == (math.log(0.2), -3.4028e38)
 
 
+@pytest.mark.parametrize(
+    "logprobs",
+    [None, [], {}, "no", [None], [{"top_logprobs": []}], [{"top_logprobs": [{"token": "A", "logprob": None}]}]],
+)
+def test_what_cannot_be_read_is_no_score(logprobs: object) -> None:
+    with pytest.raises(EngineError, match="without log-probabilities"):
+        by_text({"done": True, "logprobs": logprobs})
+
+
 @pytest.mark.parametrize(("says", "good"), [("0.12.10", False), ("0.12.11", True), ("0.0.0", True), ("new", True)])
 def test_an_old_version_is_refused_and_an_unknown_one_only_noted(
     engine: Make, standin: Standin, card: Card, says: str, good: bool
@@ -74,6 +83,15 @@ def test_an_old_version_is_refused_and_an_unknown_one_only_noted(
             with pytest.raises(ConfigError, match=r"0\.12\.10 gives no log-probabilities: update it to 0\.12\.11"):
                 made.load(card)
     assert any(line["event"] == "ollama.version_unknown" for line in logs) == (says in ("0.0.0", "new"))
+
+
+@pytest.mark.parametrize("answer", [{"status": "ok"}, {"models": None}, {"models": ["x"]}, {"models": [{}]}])
+def test_what_is_not_ollama_is_not_loaded(
+    engine: Make, card: Card, monkeypatch: pytest.MonkeyPatch, answer: object
+) -> None:
+    monkeypatch.setattr("standin_http.Handler._ps", lambda handler: answer)
+    with pytest.raises(EngineDown, match="is not Ollama: it lists no models"):
+        engine().load(card)
 
 
 def test_a_caller_who_leaves_ends_the_loading_so_it_waits_long(engine: Make, standin: Standin, card: Card) -> None:

@@ -95,7 +95,7 @@ def test_a_field_that_is_longer_than_the_list_is_scored_whole_and_stored_as_inco
     assert sql("SELECT llms FROM triages WHERE field = 'intent'") == [(["primary", "fallback"],)]
 
 
-@pytest.mark.parametrize("mode", ["stopped", "busy", "stall"])
+@pytest.mark.parametrize("mode", ["stopped", "busy", "stall", "302", "401", "403", "429"])
 def test_an_ollama_that_fails_costs_the_ticket_nothing(
     drain: Drain, sql: Sql, posted: None, standin: Standin, mode: str
 ) -> None:
@@ -108,6 +108,15 @@ def test_an_ollama_that_fails_costs_the_ticket_nothing(
     due_again(sql)
     drain.run()
     assert ticket(sql) == ("done", 0, None)
+
+
+def test_a_pause_that_a_proxy_asks_for_is_the_tickets_too(
+    drain: Drain, sql: Sql, posted: None, standin: Standin
+) -> None:
+    standin.fault = Fault("429", retry_after="300")
+    drain.run()
+    assert ticket(sql) == ("queued", 0, "Ollama has had too many requests (429): a pause of 300 s.")
+    assert sql("SELECT due_at - now() BETWEEN interval '200 s' AND interval '300 s' FROM tickets") == [(True,)]
 
 
 def test_a_model_that_is_gone_costs_the_ticket_nothing_and_says_what_to_do(

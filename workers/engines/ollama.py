@@ -138,7 +138,7 @@ class Ollama:
 
     def _count(self, ready: _Loaded, text: str) -> int:
         with self._slot(self._load_s) as left:
-            return int(self._server.generate(token_request(ready.model, text), left).get("prompt_eval_count", 0))
+            return _number(self._server.generate(token_request(ready.model, text), left), "prompt_eval_count") or 0
 
     def _warm(self, ready: _Loaded) -> None:
         """At once on all slots: one after the other would land on the same slot, which has the header already."""
@@ -160,7 +160,7 @@ class Ollama:
                     f"The labels alone do not fit into the context of {ready.model}: {_LONGER}."
                 ) from None
         by_text(reply)
-        return int(reply.get("prompt_eval_count", 0))
+        return _number(reply, "prompt_eval_count") or 0
 
     def _require_room(self, ready: _Loaded, before: Container[str]) -> None:
         """Two llms that push each other out would load anew for every ticket; so then the later one is not used.
@@ -201,28 +201,37 @@ def by_text(reply: dict[str, Any]) -> dict[str, float]:
     """token text -> log-probability that the next token reads so, for the likeliest; tokens that read alike add up.
 
     Raises EngineError for an answer without a score: a first token without text comes as an empty answer that is not
-    done, or without log-probabilities.
+    done, or without log-probabilities. What cannot be read as Ollama's is no score either.
     """
-    tokens = reply.get("logprobs") or [{}]
-    entries = tokens[0].get("top_logprobs")
-    if not entries:
-        raise EngineError("Ollama answered without log-probabilities: the first token has no text.")
     listed: dict[str, float] = {}
-    for entry in entries:
-        text, value = entry["token"], float(entry["logprob"])
-        listed[text] = added(listed[text], value) if text in listed else value
+    try:
+        for entry in reply["logprobs"][0]["top_logprobs"]:
+            text, value = entry["token"], float(entry["logprob"])
+            listed[text] = added(listed[text], value) if text in listed else value
+    except (KeyError, IndexError, TypeError, ValueError):
+        listed = {}
+    if not listed:
+        raise EngineError("Ollama answered without log-probabilities: the first token has no text.")
     return listed
 
 
 def _timings(call_ms: float, waited_ms: float, reply: dict[str, Any]) -> Timings:
     """Ollama counts in nanoseconds and leaves out what is 0. What it does not account for is its own queue and ours."""
-    load, prefill, decode = (reply.get(f"{part}_duration", 0) / 1e6 for part in ("load", "prompt_eval", "eval"))
+    load, prefill, decode = (
+        (_number(reply, f"{part}_duration") or 0) / 1e6 for part in ("load", "prompt_eval", "eval")
+    )
     return Timings(
         call_ms=call_ms,
         slot_ms=max(waited_ms, call_ms - load - prefill - decode),
         load_ms=load,
         prefill_ms=prefill,
         decode_ms=decode,
-        prompt_tokens=reply.get("prompt_eval_count"),
-        cached_tokens=reply.get("prompt_eval_cached_count"),
+        prompt_tokens=_number(reply, "prompt_eval_count"),
+        cached_tokens=_number(reply, "prompt_eval_cached_count"),
     )
+
+
+def _number(reply: dict[str, Any], name: str) -> int | None:
+    """One of Ollama's counts, if it is one."""
+    found = reply.get(name)
+    return found if isinstance(found, int) and found >= 0 else None

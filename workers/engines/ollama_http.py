@@ -14,7 +14,8 @@ import httpx
 import structlog
 
 from models.errors import ConfigError, EngineDown, EngineError, PromptTooLong, TicketRejected
-from workers.engines.exchange import exchange
+from workers.engines.exchange import Reply, exchange
+from workers.engines.openai_http import asked_pause
 from workers.engines.tls import verification
 
 log = structlog.get_logger()
@@ -27,6 +28,8 @@ _CONNECT_S = 1.0
 _LOOK_S = 10.0
 # A large vocabulary with its merges is some megabytes.
 _MOST_BYTES = 64 << 20
+_SAID = {"name", "digest"}
+_NOT_OLLAMA = "What answers in Ollama's place is not Ollama"
 _BLOB = re.compile(r"^FROM .*sha256-([0-9a-f]{64})$", re.MULTILINE)
 
 
@@ -67,7 +70,7 @@ class Server:
 
     def digest(self, model: str) -> str:
         """Ollama's own digest of what it holds under this name, weights and parameters; empty when nothing."""
-        models = self._look("GET", "/api/tags")["models"]
+        models = self._models("/api/tags")
         return next((str(one["digest"]) for one in models if one["name"] == _tagged(model)), "")
 
     def blob(self, model: str) -> str:
@@ -82,8 +85,7 @@ class Server:
 
     def resident(self) -> dict[str, Resident]:
         """What is in memory, by Ollama's digest: of two names for the same thing only one is told."""
-        models = self._look("GET", "/api/ps")["models"]
-        return {one["digest"]: _resident(one) for one in models}
+        return {one["digest"]: _resident(one) for one in self._models("/api/ps")}
 
     def preload(self, model: str, timeout_s: float) -> None:
         """Has the model loaded. A caller who leaves too early has the loading ended, so the timeout must be long."""
@@ -99,6 +101,12 @@ class Server:
             return self._send("POST", "/api/generate", request, deadline)
         except _Passing:
             return self._send("POST", "/api/generate", request, deadline)
+
+    def _models(self, path: str) -> list[dict[str, Any]]:
+        found = self._look("GET", path).get("models")
+        if not isinstance(found, list) or not all(isinstance(one, dict) and one.keys() >= _SAID for one in found):
+            raise EngineDown(f"{_NOT_OLLAMA}: it lists no models.")
+        return found
 
     def _look(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         return self._send(method, path, body, time.monotonic() + _LOOK_S)
@@ -116,7 +124,7 @@ class Server:
         except (httpx.TransportError, httpx.DecodingError):
             raise _Passing(f"No Ollama answers at {self.url}: start it, or mend engines.url in triage.yaml.") from None
         if not 200 <= reply.status < 300:
-            raise refusal(reply.status, _said(reply.content), body or {})
+            raise refusal(reply, body or {})
         return _object(reply.content)
 
 
@@ -138,8 +146,14 @@ def token_request(model: str, prompt: str, **options: Any) -> dict[str, Any]:
     }
 
 
-def refusal(status: int, said: str, body: dict[str, Any]) -> EngineError:
-    """What an error status means for the ticket that asked."""
+def refusal(reply: Reply, body: dict[str, Any]) -> EngineError:
+    """What an error status means for the ticket that asked. What a proxy before Ollama says is never its fault."""
+    status, said = reply.status, _said(reply.content)
+    if status in (401, 403, 407) or status < 400:
+        return EngineDown(f"Ollama, or what stands before it, lets nobody in ({status}): let the worker in there.")
+    if status == 429:
+        pause = asked_pause(reply.headers)
+        return EngineDown(f"Ollama has had too many requests (429): a pause of {pause} s.", retry_after=pause)
     if status == 404:
         return EngineDown(
             f"Ollama has no model {body.get('model')!r}: run triage llm create or triage llm pull for it."
@@ -182,5 +196,5 @@ def _object(content: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise EngineDown("What answers in Ollama's place is not Ollama: its answer is no JSON object.")
+        raise EngineDown(f"{_NOT_OLLAMA}: its answer is no JSON object.")
     return found

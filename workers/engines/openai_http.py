@@ -108,10 +108,15 @@ class Server:
         return f"{self.url} refuses the key in {self._key_env} ({status}): set another in the environment or in .env."
 
     def _pause(self, status: int, headers: httpx.Headers) -> Paused:
-        seconds = min(_LONGEST_PAUSE_S, _seconds(headers.get("Retry-After")))
+        seconds = asked_pause(headers)
         self._not_before = max(self._not_before, time.monotonic() + seconds)
         why = "has had too many requests" if status == 429 else "is not able to answer now"
         return Paused(f"{self.url} {why} ({status}) and asks for a pause of {seconds} s.", retry_after=seconds)
+
+
+def asked_pause(headers: httpx.Headers) -> int:
+    """The seconds that a server, or a proxy before it, asks for by Retry-After; some where it asks for none."""
+    return min(_LONGEST_PAUSE_S, _seconds(headers.get("Retry-After")))
 
 
 def _seconds(retry_after: str | None) -> int:
