@@ -1,4 +1,7 @@
-"""One connection that commits groups of submissions. Used by the door; it never dies, whatever a ticket holds."""
+"""One connection that commits groups of submissions. Used by the door; it never dies, whatever a ticket holds.
+
+Nor does it wait long for whoever holds the row of one ticket: the others are written, and that one may come again.
+"""
 
 import asyncio
 import select
@@ -10,13 +13,24 @@ from psycopg.errors import ProgramLimitExceeded
 
 from models.db import SESSION
 from models.errors import InvalidRequest, TriageError, Unavailable
+from service.intake.repeats import held
 from service.intake.rows import write
 from service.intake.submission import Submission
 
 log = structlog.get_logger()
 FLUSH_TIMEOUT_S = 20
 DEADLOCK_RETRIES = 5
+# For a row or table that another transaction holds: at first above the second after which Postgres finds a deadlock,
+# which is only tried again; then, while it is found out who waits, so short that others hardly wait with them.
+LOCK_TIMEOUT = "1500ms"
+OPTIONS = f"{SESSION} -c lock_timeout={LOCK_TIMEOUT}"
+HASTE = "SET lock_timeout = '100ms'"
+MOST_WAITS = 20  # of these; one of a thousand tickets is found with ten
 DATA = (psycopg.DataError, psycopg.IntegrityError, ProgramLimitExceeded, UnicodeError)
+
+
+class Held(Unavailable):
+    """Another transaction holds what some of these tickets need."""
 
 
 class Writer:
@@ -25,21 +39,48 @@ class Writer:
     def __init__(self, conninfo: str):
         self.conninfo = conninfo
         self.connection: psycopg.AsyncConnection[Any] | None = None
+        self.waits = 0  # for rows that others hold, in this flush
         self.hoping = True  # that the next group is all new, as the last one was: repeats often come one after another
 
     async def flush(self, group: list[Submission]) -> None:
         """Commits the group, or what of it Postgres takes, and lets every caller go with its answer or its error."""
+        self.waits = 0
+        await self._flush(group)
+        if self.waits:
+            await self.close()  # and with it the haste
+
+    async def _flush(self, group: list[Submission]) -> None:
         error = await self._try_write(group)
-        if error is not None and not error.retry and len(group) > 1:
-            # One ticket that Postgres refuses must not sink its neighbours: halve until it stands alone.
-            middle = len(group) // 2
-            await self.flush(group[:middle])
-            await self.flush(group[middle:])
-            return
-        for submission in group:
-            submission.error = submission.error or error
-            if submission.done is not None and not submission.done.done():
-                submission.done.set_result(None)
+        parts = await self._parts(group, error) if error is not None and len(group) > 1 else []
+        for part in parts:
+            await self._flush(part)
+        if not parts:
+            _answer(group, error)
+
+    async def _parts(self, group: list[Submission], error: TriageError) -> list[list[Submission]]:
+        """What is written one after another, so that one ticket does not sink its neighbours; none if nothing helps."""
+        if isinstance(error, Held):
+            return await self._beside_held(group)
+        return [] if error.retry else _halves(group)
+
+    async def _beside_held(self, group: list[Submission]) -> list[list[Submission]]:
+        """First who waits for nobody, then the others once more; halves where nobody can be seen to wait."""
+        self.waits += 1
+        if self.waits > MOST_WAITS:
+            return []
+        try:
+            async with asyncio.timeout(FLUSH_TIMEOUT_S):
+                connection = await self._connected()
+                await connection.execute(HASTE)
+                waiting = set(await held(connection, group))
+        except (psycopg.Error, OSError, TimeoutError) as error:  # the whole table may be locked
+            log.warning("postgres.away", error=type(error).__name__)
+            await self.close()
+            return []
+        others = [submission for submission in group if submission not in waiting]
+        if not waiting:
+            return _halves(group)
+        return [others, [s for s in group if s in waiting]] if others else []
 
     async def close(self) -> None:
         """Lets the connection go; the next flush opens another."""
@@ -55,6 +96,8 @@ class Writer:
                 return None
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue
+            except psycopg.errors.LockNotAvailable:
+                return Held("Another transaction holds this ticket at the moment; send it again.", retry_after=5)
             except Exception as error:
                 if (refusal := _refusal(error)) is not None:
                     # The kind, and where a mistake of ours happened: the error's text, which may quote the ticket, is
@@ -72,9 +115,23 @@ class Writer:
             await self.close()
         if self.connection is None:
             self.connection = await psycopg.AsyncConnection.connect(
-                self.conninfo, autocommit=True, connect_timeout=5, application_name="triage-door", options=SESSION
+                self.conninfo, autocommit=True, connect_timeout=5, application_name="triage-door", options=OPTIONS
             )
         return self.connection
+
+
+def _halves(group: list[Submission]) -> list[list[Submission]]:
+    middle = len(group) // 2
+    return [group[:middle], group[middle:]]
+
+
+def _answer(group: list[Submission], error: TriageError | None) -> None:
+    if isinstance(error, Held):
+        log.warning("door.held", tickets=len(group))
+    for submission in group:
+        submission.error = submission.error or error
+        if submission.done is not None and not submission.done.done():
+            submission.done.set_result(None)
 
 
 def _ended(connection: psycopg.AsyncConnection[Any]) -> bool:
