@@ -9,6 +9,7 @@ from contextvars import Context
 from uuid import UUID
 
 from models.errors import QueueFull, Unavailable
+from service.intake.last_write import LastWrite
 from service.intake.submission import Receipt, Submission
 from service.intake.writer import Writer
 
@@ -26,7 +27,8 @@ class Door:
 
     def __init__(self, conninfo: str):
         self.pending: deque[Submission] = deque()
-        self.idle = [Writer(conninfo) for _ in range(WRITERS)]
+        self.last = LastWrite(conninfo)
+        self.idle = [Writer(conninfo, self.last) for _ in range(WRITERS)]
         self.writing: set[asyncio.Task[None]] = set()
         self.bytes = 0  # of all that has no answer yet
         self.closing = False
@@ -55,6 +57,7 @@ class Door:
         await asyncio.gather(*self.writing)
         for writer in self.idle:
             await writer.close()
+        await self.last.close()
 
     def _full(self, size: int) -> bool:
         """Whether there is no room for so many bytes more; a request alone is taken whatever its size."""

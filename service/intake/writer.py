@@ -11,8 +11,9 @@ import psycopg
 import structlog
 from psycopg.errors import ProgramLimitExceeded
 
-from models.db import SESSION
 from models.errors import InvalidRequest, TriageError, Unavailable
+from service.intake.connection import connect
+from service.intake.last_write import LastWrite
 from service.intake.repeats import held
 from service.intake.rows import write
 from service.intake.submission import Submission
@@ -20,10 +21,7 @@ from service.intake.submission import Submission
 log = structlog.get_logger()
 FLUSH_TIMEOUT_S = 20
 DEADLOCK_RETRIES = 5
-# For a row or table that another transaction holds: at first above the second after which Postgres finds a deadlock,
-# which is only tried again; then, while it is found out who waits, so short that others hardly wait with them.
-LOCK_TIMEOUT = "1500ms"
-OPTIONS = f"{SESSION} -c lock_timeout={LOCK_TIMEOUT}"
+# While it is found out who waits for a lock, others hardly wait with them.
 HASTE = "SET lock_timeout = '100ms'"
 MOST_WAITS = 20  # of these; one of a thousand tickets is found with ten
 DATA = (psycopg.DataError, psycopg.IntegrityError, ProgramLimitExceeded, UnicodeError)
@@ -36,8 +34,9 @@ class Held(Unavailable):
 class Writer:
     """Writes one group at a time, over a connection that is opened anew after it was lost."""
 
-    def __init__(self, conninfo: str):
+    def __init__(self, conninfo: str, last: LastWrite):
         self.conninfo = conninfo
+        self.last = last
         self.connection: psycopg.AsyncConnection[Any] | None = None
         self.waits = 0  # for rows that others hold, in this flush
         self.hoping = True  # that the next group is all new, as the last one was: repeats often come one after another
@@ -75,6 +74,7 @@ class Writer:
                 waiting = set(await held(connection, group))
         except (psycopg.Error, OSError, TimeoutError) as error:  # the whole table may be locked
             log.warning("postgres.away", error=type(error).__name__)
+            self.last.failed(error)
             await self.close()
             return []
         others = [submission for submission in group if submission not in waiting]
@@ -93,6 +93,7 @@ class Writer:
             try:
                 async with asyncio.timeout(FLUSH_TIMEOUT_S):
                     self.hoping = await write(await self._connected(), group, self.hoping)
+                self.last.taken()
                 return None
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue
@@ -106,6 +107,7 @@ class Writer:
                     log.warning("door.refused", error=type(error).__name__, tickets=len(group), exc_info=place)
                     return refusal
                 log.warning("postgres.away", error=type(error).__name__)
+                self.last.failed(error)
                 break
         await self.close()
         return Unavailable("Postgres does not answer; send the ticket again.", retry_after=5)
@@ -114,9 +116,7 @@ class Writer:
         if self.connection is not None and _ended(self.connection):
             await self.close()
         if self.connection is None:
-            self.connection = await psycopg.AsyncConnection.connect(
-                self.conninfo, autocommit=True, connect_timeout=5, application_name="triage-door", options=OPTIONS
-            )
+            self.connection = await connect(self.conninfo, "triage-door")
         return self.connection
 
 

@@ -167,9 +167,11 @@ def test_a_database_that_takes_nothing_is_not_the_tickets_fault(
         async with door(database_url) as made:
             sql(fault.format(name))
             (refused,) = await all_at_once([made.commit(submission("refused"))])
+            assert made.last.refused
             sql("SET default_transaction_read_only = off")
             sql(cure.format(name))
             (taken,) = await all_at_once([made.commit(submission("taken"))])
+            assert made.last.refused is None
             return refused, taken
 
     refused, taken = asyncio.run(before_and_after())
