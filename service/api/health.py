@@ -21,10 +21,11 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(request: Request) -> Response:
-    """200 `ok`, or `degraded` with what is missing (tickets are taken all the same); 503 without a usable Postgres."""
+    """200 `ok`, or `degraded` with what is missing (tickets are taken all the same); 503 if Postgres takes none."""
     state = request.app.state
     try:
         missing = await state.readiness.missing()
+        await state.door.last.check()
     except Unavailable as error:
         return JSONResponse({"status": "unavailable", "missing": [error.message]}, 503, {"Retry-After": "5"})
     url = state.loaded.settings.redis_url.get_secret_value()

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from models.db import transaction
 from models.errors import Unavailable
 from models.tables import Worker
+from service.intake.last_write import READS
 from service.tickets.backlog import LIVE
 
 LOOK_S = 5
@@ -41,6 +42,8 @@ class Readiness:
         with transaction(self.engine) as session:
             if (schema := _schema(session)) is None or schema in self.older:
                 raise Unavailable(f"The schema is at {schema}, this version needs {self.head}: run triage migrate.")
+            if session.scalar(text("SHOW transaction_read_only")) == "on":
+                raise Unavailable(READS)
             return _workers(session)
 
 

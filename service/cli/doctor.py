@@ -35,6 +35,7 @@ from service.config import SERVERS, Arm
 from service.experiments.assignment import require_fields
 from service.experiments.rollups.roll import behind
 from service.helpdesks import build_all
+from service.intake.last_write import READS
 from service.queue import connect
 from service.settings import FINGERPRINT, PREFIX, Loaded, Settings, connection_secrets
 from service.tickets.backlog import backlog
@@ -165,9 +166,12 @@ def _postgres(loaded: Loaded) -> str:
     url = database_url(loaded.settings)
     with one_transaction(url) as session:
         version = session.scalar(text("SHOW server_version"))
+        reads = session.scalar(text("SHOW transaction_read_only")) == "on"
     found, wanted = migrations.current(url), migrations.head()
     if found != wanted:
         raise TriageError(f"The database is at schema {found}, this version needs {wanted}: run triage migrate.")
+    if reads:
+        raise TriageError(READS)
     return f"Postgres {version}, schema {found}"
 
 

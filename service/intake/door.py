@@ -9,6 +9,7 @@ from contextvars import Context
 from uuid import UUID
 
 from models.errors import QueueFull, Unavailable
+from service.intake.last_write import LastWrite
 from service.intake.submission import Receipt, Submission
 from service.intake.writer import Writer
 
@@ -16,6 +17,9 @@ WRITERS = 2
 GROUP_TICKETS = 1000
 GROUP_BYTES = 8 << 20
 PENDING = 20_000
+# Of what was received, in memory several times as much. Tickets have a few thousand bytes, so that these are reached
+# first only where many are as large as a ticket or a batch may be.
+PENDING_BYTES = 256 << 20
 
 
 class Door:
@@ -23,8 +27,10 @@ class Door:
 
     def __init__(self, conninfo: str):
         self.pending: deque[Submission] = deque()
-        self.idle = [Writer(conninfo) for _ in range(WRITERS)]
+        self.last = LastWrite(conninfo)
+        self.idle = [Writer(conninfo, self.last) for _ in range(WRITERS)]
         self.writing: set[asyncio.Task[None]] = set()
+        self.bytes = 0  # of all that has no answer yet
         self.closing = False
 
     async def commit(self, submission: Submission) -> list[Receipt]:
@@ -34,8 +40,9 @@ class Door:
         """
         if self.closing:
             raise Unavailable("Triage is stopping; send the ticket again.", retry_after=5)
-        if len(self.pending) >= PENDING:
+        if self._full(submission.size):
             raise QueueFull("Too many tickets are being written at this moment; send them again.", retry_after=2)
+        self.bytes += submission.size
         submission.done = asyncio.get_running_loop().create_future()
         self.pending.append(submission)
         self._begin()
@@ -50,6 +57,11 @@ class Door:
         await asyncio.gather(*self.writing)
         for writer in self.idle:
             await writer.close()
+        await self.last.close()
+
+    def _full(self, size: int) -> bool:
+        """Whether there is no room for so many bytes more; a request alone is taken whatever its size."""
+        return len(self.pending) >= PENDING or (self.bytes > 0 and self.bytes + size > PENDING_BYTES)
 
     def _begin(self) -> None:
         """Wakes a writer, the one that wrote last if it is idle; what else comes in this turn joins its group."""
@@ -61,7 +73,9 @@ class Door:
 
     async def _write(self, writer: Writer) -> None:
         while self.pending:
-            await writer.flush(take_group(self.pending))
+            group = take_group(self.pending)
+            await writer.flush(group)
+            self.bytes -= sum(submission.size for submission in group)
         self.idle.append(writer)
 
 

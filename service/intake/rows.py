@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 from psycopg import AsyncConnection
-from psycopg.errors import InvalidTextRepresentation, SerializationFailure
+from psycopg.errors import InvalidTextRepresentation
 
 from models.errors import InvalidRequest
+from service.intake.repeats import settle
 from service.intake.submission import NewTicket, Receipt, Submission
 
 Connection = AsyncConnection[Any]
@@ -19,9 +20,6 @@ KEY_LIFE = "24 hours"
 READ_KEYS = """
     SELECT k.api_key_id, k.key, k.body_sha256, k.answer FROM idempotency_keys k
     JOIN unnest(%s::uuid[], %s::text[]) AS old (api_key_id, key) USING (api_key_id, key)"""
-AMEND_KEY = """
-    UPDATE idempotency_keys SET answer = %s::jsonb, body_sha256 = CASE WHEN %s THEN '' ELSE body_sha256 END
-    WHERE api_key_id = %s AND key = %s"""
 REUSED = "This Idempotency-Key was already used with another body; use a new key."
 FORGOTTEN = (
     "A ticket first sent under this Idempotency-Key was erased, and these are not as many tickets; use a new key."
@@ -75,19 +73,6 @@ WRITE_SOME = f"""
         ON CONFLICT (source, external_id) DO NOTHING
         RETURNING id)
     SELECT (SELECT array_agg(claim) FROM claimed), (SELECT array_agg(id::text) FROM inserted)"""  # noqa: S608
-LOCK_TICKET = """
-    SELECT id, status, content_sha256, erased_at IS NOT NULL FROM tickets
-    WHERE source = %s AND external_id = %s FOR UPDATE"""
-KEEP_REVISION = """
-    INSERT INTO revisions (ticket_id, run, subject, body, raw, content_sha256)
-    SELECT id, run, subject, body, raw, content_sha256 FROM tickets WHERE id = %s"""
-REVISE = """
-    UPDATE tickets SET subject = %(subject)s, body = %(body)s, raw = %(raw)s, repaired = %(repaired)s,
-        content_sha256 = %(content_sha256)s, metadata = %(details)s::jsonb, language = %(language)s,
-        channel = %(channel)s, requester = %(requester)s, created_at = %(created_at)s, priority = %(priority)s,
-        run = run + 1, status = 'queued', queued_at = now(), due_at = now(), attempts = 0, lost_leases = 0,
-        last_error = NULL, lease_id = NULL, lease_until = NULL, claimed_at = NULL, done_at = NULL
-    WHERE id = %(old_id)s"""
 
 
 async def write(connection: Connection, group: list[Submission], hoping: bool = True) -> bool:
@@ -124,7 +109,7 @@ async def _write_some(
     old = {claim: submission for claim, submission in keyed.items() if claim not in claimed}
     if old:
         await _replay(connection, old)
-    repeated = await _settle(connection, [s for s in group if _claim(s) not in old], inserted)
+    repeated = await settle(connection, [s for s in group if _claim(s) not in old], inserted)
     return not (old or repeated)
 
 
@@ -140,7 +125,7 @@ def _keys(keyed: dict[str | None, Submission]) -> str:
                 "api_key_id": s.api_key_id,
                 "key": s.idempotency_key,
                 "body_sha256": b64encode(s.body_sha256).decode(),
-                "answer": _answer(s),
+                "answer": s.answer,
             }
             for s in keyed.values()
         ]
@@ -174,46 +159,3 @@ def _sent(ticket: NewTicket) -> dict[str, Any]:
         "content_sha256": b64encode(ticket.content_sha256).decode(),
         "details": orjson.Fragment(ticket.details),
     }
-
-
-async def _settle(connection: Connection, fresh: list[Submission], inserted: set[str]) -> bool:
-    """Turns tickets that were there before into duplicates or new runs, and the stored answers with them.
-
-    Whether there were any.
-    """
-    repeated = [(s, i) for s in fresh for i, ticket in enumerate(s.tickets) if str(ticket.id) not in inserted]
-    # These rows are locked one by one, so the order of keys must hold over the whole group.
-    forgotten = set()
-    for submission, i in sorted(repeated, key=_ticket_key):
-        submission.receipts[i], erased = await _repeat(connection, submission.tickets[i])
-        if erased:
-            forgotten.add(submission.key)
-    for submission in {id(s): s for s, _ in repeated}.values():
-        if submission.key is not None:
-            answer = orjson.dumps(_answer(submission)).decode()
-            await connection.execute(AMEND_KEY, (answer, submission.key in forgotten, *submission.key))
-    return bool(repeated)
-
-
-def _ticket_key(place: tuple[Submission, int]) -> tuple[str, str]:
-    submission, i = place
-    ticket = submission.tickets[i]
-    return ticket.source, ticket.external_id or ""
-
-
-async def _repeat(connection: Connection, ticket: NewTicket) -> tuple[Receipt, bool]:
-    """What became of a ticket that was there before, and whether it is erased."""
-    cursor = await connection.execute(LOCK_TICKET, (ticket.source, ticket.external_id))
-    row = await cursor.fetchone()
-    if row is None:
-        raise SerializationFailure("retention has deleted the ticket at this moment")  # so the group is written again
-    old_id, status, content, erased = row
-    if erased or bytes(content) == ticket.content_sha256:
-        return Receipt(str(old_id), status, duplicate=True), erased
-    await connection.execute(KEEP_REVISION, (old_id,))
-    await connection.execute(REVISE, ticket._asdict() | {"old_id": old_id})
-    return Receipt(str(old_id), "queued"), False
-
-
-def _answer(submission: Submission) -> dict[str, Any]:
-    return {"receipts": [receipt._asdict() for receipt in submission.receipts]}

@@ -67,3 +67,8 @@ class Submission:
     @property
     def size(self) -> int:
         return sum(len(ticket.raw) for ticket in self.tickets)
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """What is kept under its Idempotency-Key."""
+        return {"receipts": [receipt._asdict() for receipt in self.receipts]}

@@ -2,8 +2,11 @@
 
 import json
 import re
+import sys
 
 import pytest
+import structlog
+from processes import eventually
 
 from service.experiments.rollups.roll import ROLLING
 
@@ -61,6 +64,25 @@ def test_a_report_that_nobody_counts(says, sql):
 
 def test_no_worker(says):
     assert says("API") == (False, "No worker is running: tickets are taken and wait.")
+
+
+def test_a_postgres_that_takes_no_tickets(says, client, worker, sql):
+    worker()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # the API's lines are none of doctor's
+    sql("""CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN RAISE EXCEPTION 'full' USING ERRCODE = 'disk_full'; END $$""")
+    sql("CREATE TRIGGER full_disk BEFORE INSERT ON tickets EXECUTE FUNCTION full_disk()")
+    assert client.post("/v1/tickets", json={"body": "refused"}).status_code == 503
+    assert says("API") == (False, "Postgres takes no tickets: its disk is full.")
+    sql("DROP FUNCTION full_disk CASCADE")
+    eventually(lambda: says("API")[0])
+
+
+def test_a_postgres_that_only_reads(says, sql):
+    ((name,),) = sql("SELECT current_database()")
+    sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    told = (False, "Postgres takes no tickets: it only reads at the moment.")
+    assert (says("Postgres"), says("API")) == (told, told)
 
 
 @pytest.mark.parametrize(

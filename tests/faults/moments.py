@@ -9,7 +9,7 @@ from processes import Up, eventually
 from models.db import conninfo
 
 GATE = """
-    CREATE OR REPLACE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
+    CREATE OR REPLACE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS
     $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END $$"""
 CLAIMING = "CREATE TRIGGER gate BEFORE UPDATE ON tickets FOR EACH ROW WHEN (NEW.status = 'working') {}"
 WRITING = "CREATE TRIGGER gate BEFORE INSERT ON triages FOR EACH ROW {}"

@@ -49,6 +49,12 @@ def refused_after(ballast: Path, client: httpx.Client) -> bool:
     return answer.status_code == 503
 
 
+def told(small: Up) -> bool:
+    """Whether /readyz says why tickets are refused."""
+    answer = httpx.get(f"http://127.0.0.1:{small.port}/readyz", timeout=20, trust_env=False)
+    return answer.status_code == 503 and answer.json()["missing"] == ["Postgres takes no tickets: its disk is full."]
+
+
 def test_a_full_disk(small: Up) -> None:
     """In flight: four posts at a time, and large ones, which need room that is not there."""
     ballast = small.data_dir / "ballast"
@@ -57,10 +63,12 @@ def test_a_full_disk(small: Up) -> None:
         fill(ballast)
         with small.client() as client:
             eventually(lambda: refused_after(ballast, client), why="there was always room")
+            eventually(lambda: refused_after(ballast, client) and told(small), why="it was never said")
         posters.until_answered(3, status=503)
         ballast.unlink()
         posters.until_answered(20)
         answers = posters.stop()
+    small.until("ok")
     refused = [answer for answer in answers if answer.status == 503]
     assert {answer.status for answer in answers} == {202, 503}
     assert {(answer.headers or {}).get("retry-after") for answer in refused} == {"5"}

@@ -1,50 +1,23 @@
 """The group commit against bad tickets, doors that lock each other, and lost connections: it never stays shut."""
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
+from doors import Outcome, Sql, all_at_once, door, submission
 from sqlalchemy import Engine, select
 
 from models.db import conninfo, transaction
 from models.errors import InvalidRequest, TriageError, Unavailable
 from models.tables import ApiKey
-from service.config import read_config
 from service.intake.door import GROUP_TICKETS, WRITERS, Door
 from service.intake.submission import Receipt, Submission
-from service.intake.ticket import TicketIn, new_ticket
-
-CONFIG = read_config(Path(__file__).resolve().parents[2] / "triage.yaml")
-Sql = Callable[..., list[Any]]
-Outcome = list[Receipt] | BaseException
-
-
-def submission(body: str, external_id: str | None = None, key: tuple[UUID, str] | None = None) -> Submission:
-    raw = body.encode()
-    ticket = new_ticket(TicketIn(body=body, external_id=external_id), raw, source="test", config=CONFIG)
-    return Submission([ticket], *(key or (None, None)), hashlib.sha256(raw).digest())
 
 
 def spoiled(**values: str) -> Submission:
     """A ticket as only a mistake of ours could let it through to the door."""
     return Submission([submission("spoiled").tickets[0]._replace(**values)])
-
-
-@asynccontextmanager
-async def door(database_url: str) -> AsyncIterator[Door]:
-    made = Door(conninfo(database_url))
-    yield made
-    await asyncio.wait_for(made.close(), 30)
-
-
-async def all_at_once(work: Iterable[Awaitable[list[Receipt]]]) -> list[Outcome]:
-    """The outcomes in order; what is started in one turn of the loop lands in one group."""
-    return await asyncio.wait_for(asyncio.gather(*work, return_exceptions=True), 60)
 
 
 @pytest.fixture
@@ -194,9 +167,11 @@ def test_a_database_that_takes_nothing_is_not_the_tickets_fault(
         async with door(database_url) as made:
             sql(fault.format(name))
             (refused,) = await all_at_once([made.commit(submission("refused"))])
+            assert made.last.refused
             sql("SET default_transaction_read_only = off")
             sql(cure.format(name))
             (taken,) = await all_at_once([made.commit(submission("taken"))])
+            assert made.last.refused is None
             return refused, taken
 
     refused, taken = asyncio.run(before_and_after())
