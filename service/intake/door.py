@@ -8,7 +8,7 @@ from collections import deque
 from contextvars import Context
 from uuid import UUID
 
-from models.errors import QueueFull, Unavailable
+from models.errors import Unavailable, WritingFull
 from service.intake.submission import Receipt, Submission
 from service.intake.writer import Writer
 
@@ -35,7 +35,7 @@ class Door:
         if self.closing:
             raise Unavailable("Triage is stopping; send the ticket again.", retry_after=5)
         if len(self.pending) >= PENDING:
-            raise QueueFull("Too many tickets are being written at this moment; send them again.", retry_after=2)
+            raise WritingFull("Too many tickets are being written at this moment; send them again.", retry_after=2)
         submission.done = asyncio.get_running_loop().create_future()
         self.pending.append(submission)
         self._begin()
