@@ -23,6 +23,7 @@ SEARCHED = "to_tsvector('simple'::regconfig, \"left\"(((subject || ' '::text) ||
 RowNumber = Annotated[int, mapped_column(BIGINT, Identity(), primary_key=True)]
 EMPTY_OBJECT = text("'{}'::jsonb")
 BULK_PRIORITY = 2  # of what comes in bulk, behind single tickets (1), so that it never delays a helpdesk
+KEY_LIFE = "24 hours"  # for so long the first answer to an Idempotency-Key is given again
 
 
 def new_id() -> uuid.UUID:
