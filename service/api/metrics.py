@@ -12,7 +12,7 @@ from sqlalchemy import Double, RowMapping, func, literal_column, select
 from sqlalchemy.orm import Session
 
 from models.db import transaction
-from models.tables import TaxonomyVersion, Worker
+from models.tables import LIVE_FOR, TaxonomyVersion, Worker
 from service.auth.callers import ReportReader
 from service.experiments.rollups.roll import behind
 from service.tickets.backlog import LIVE, MOST_FAILED, backlog, failed
@@ -69,7 +69,7 @@ def _service(session: Session, limit: int, workers: int) -> list[Metric]:
             f"Tickets that are failed until somebody queues them again, counted to {MOST_FAILED}.",
             failed(session),
         ),
-        GaugeMetricFamily("triage_workers", "Workers seen in the last 15 seconds.", workers),
+        GaugeMetricFamily("triage_workers", f"Workers seen in the last {LIVE_FOR}.", workers),
         GaugeMetricFamily("triage_taxonomy_version", "The label vocabulary in force; 0 if none.", version or 0),
     ]
 
