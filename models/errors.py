@@ -75,6 +75,10 @@ class QueueFull(TriageError):
     status, title, retry = 429, "Queue full", True
 
 
+class WritingFull(QueueFull):
+    """More requests wait to be written at this moment than one process holds."""
+
+
 class TooManyFailures(TriageError):
     """Too many bad keys came from one address; its good ones still work."""
 

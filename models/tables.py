@@ -23,6 +23,8 @@ SEARCHED = "to_tsvector('simple'::regconfig, \"left\"(((subject || ' '::text) ||
 RowNumber = Annotated[int, mapped_column(BIGINT, Identity(), primary_key=True)]
 EMPTY_OBJECT = text("'{}'::jsonb")
 BULK_PRIORITY = 2  # of what comes in bulk, behind single tickets (1), so that it never delays a helpdesk
+KEY_LIFE = "24 hours"  # for so long the first answer to an Idempotency-Key is given again
+LIVE_FOR = "15 seconds"  # after its last heartbeat; a worker beats every five
 
 
 def new_id() -> uuid.UUID:
@@ -278,10 +280,7 @@ class Verdict(Base):
     taxonomy_version: Mapped[int] = mapped_column(ForeignKey("taxonomy_versions.version"))
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     __table_args__ = (
-        CheckConstraint(
-            "source IN ('review', 'agent_change', 'agent_final', 'dataset', 'import')",
-            name="source",
-        ),
+        CheckConstraint("source IN ('review', 'agent_change', 'agent_final', 'dataset', 'import')", name="source"),
         Index("ix_verdicts_ticket_id_field", "ticket_id", "field"),
     )
 

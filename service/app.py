@@ -24,6 +24,7 @@ from service.api import (
     tickets_in,
     verdicts,
 )
+from service.api.counts import Counts
 from service.api.crowd import not_crowded
 from service.api.hosts import KnownHosts
 from service.api.readiness import Readiness
@@ -64,6 +65,7 @@ def create_app(loaded: Loaded, schema: Schema) -> FastAPI:
     app.state.connections = build_all(loaded.config.connections, connection_secrets())
     app.state.bell = Bell(redis)
     app.state.roller = Roller(app.state.engine)
+    app.state.counts = Counts()
     problems.register(app)
     for room in (tickets_in, health):
         app.include_router(room.router)

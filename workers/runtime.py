@@ -6,6 +6,7 @@ Started and stopped by Celery's signals in `app`.
 import os
 import socket
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 from models import taxonomy
 from models.db import make_engine, transaction
 from models.errors import TriageError, Unavailable
-from models.tables import NOW, Worker, new_id
+from models.tables import KEY_LIFE, NOW, Worker, new_id
 from service.outage import Outage
 from service.settings import Loaded
 from workers.drain import Drain
@@ -29,9 +30,13 @@ log = structlog.get_logger()
 LOOK_S = 2.0
 HEARTBEAT_S = 5.0
 FORGET = text("workers.seen_at < now() - interval '1 hour'")
-OLD_KEYS = text("""
-    DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours' AND ctid = ANY(ARRAY(
-        SELECT ctid FROM idempotency_keys WHERE created_at < now() - interval '24 hours' LIMIT 1000))""")
+OLD_KEYS = text(f"""
+    WITH gone AS (DELETE FROM idempotency_keys WHERE created_at < now() - interval '{KEY_LIFE}' AND ctid = ANY(ARRAY(
+        SELECT ctid FROM idempotency_keys WHERE created_at < now() - interval '{KEY_LIFE}'
+        ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED)) RETURNING 1)
+    SELECT count(*) FROM gone""")  # noqa: S608 (only our own words)
+KEYS = 1000  # in one transaction, for whoever sends one of them again waits for it
+KEYS_S = 1.0  # of a heartbeat; what is left then goes with the next one
 
 
 class Runtime:
@@ -122,7 +127,7 @@ class Runtime:
             seen = {**told, "seen_at": NOW}
             session.execute(insert(Worker).values(values).on_conflict_do_update(index_elements=["id"], set_=seen))
             session.execute(delete(Worker).where(FORGET))
-            session.execute(OLD_KEYS)
+        self._forget_keys()
 
     def _taxonomy(self) -> taxonomy.Taxonomy | None:
         """The one in force, where an llm has to be told: the others load without Postgres."""
@@ -136,6 +141,15 @@ class Runtime:
         if self.llms.spends:
             with transaction(self.database) as session:
                 self.llms.read_spend(session)
+
+    def _forget_keys(self) -> None:
+        """As many of the old keys as there is time for."""
+        ends = time.monotonic() + KEYS_S
+        while True:
+            with transaction(self.database) as session:
+                gone: int = session.execute(OLD_KEYS, {"most": KEYS}).scalar_one()
+            if gone < KEYS or time.monotonic() >= ends:
+                return
 
     def _forget_me(self) -> None:
         try:

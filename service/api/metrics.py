@@ -1,4 +1,4 @@
-"""GET how the service stands and what its live workers have counted, as Prometheus reads it."""
+"""GET how the service stands, and what this process and the live workers have counted, as Prometheus reads it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from sqlalchemy import Double, RowMapping, func, literal_column, select
 from sqlalchemy.orm import Session
 
 from models.db import transaction
-from models.tables import TaxonomyVersion, Worker
+from models.tables import LIVE_FOR, TaxonomyVersion, Worker
 from service.auth.callers import ReportReader
 from service.experiments.rollups.roll import behind
 from service.tickets.backlog import LIVE, MOST_FAILED, backlog, failed
@@ -39,13 +39,17 @@ class Scrape(Collector):
 def get_metrics(request: Request, caller: ReportReader) -> Response:
     """The Prometheus text format, or OpenMetrics where that is asked for.
 
-    The queue is read now; what a worker counted is as old as its last heartbeat, five seconds at most.
+    The queue is read now, and what this process took is of this process; what a worker counted is as old as its last
+    heartbeat, five seconds at most.
     """
-    limit = request.app.state.loaded.settings.queue_limit
-    with transaction(request.app.state.engine) as session:
+    state = request.app.state
+    limit = state.loaded.settings.queue_limit
+    intake = state.counts.families(len(state.door.pending))
+    with transaction(state.engine) as session:
         columns = (Worker.id, Worker.host, Worker.pid, Worker.llms, Worker.figures, AGE)
         workers = session.execute(select(*columns).where(LIVE).order_by(Worker.id)).mappings().all()
-        families = [*_service(session, limit, len(workers)), *_workers(workers), *_counted(workers), *_report(session)]
+        service = [*_service(session, limit, len(workers)), *_report(session)]
+    families = [*service, *intake, *_workers(workers), *_counted(workers)]
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(Scrape(families)), headers={"Content-Type": content_type})
 
@@ -65,7 +69,7 @@ def _service(session: Session, limit: int, workers: int) -> list[Metric]:
             f"Tickets that are failed until somebody queues them again, counted to {MOST_FAILED}.",
             failed(session),
         ),
-        GaugeMetricFamily("triage_workers", "Workers seen in the last 15 seconds.", workers),
+        GaugeMetricFamily("triage_workers", f"Workers seen in the last {LIVE_FOR}.", workers),
         GaugeMetricFamily("triage_taxonomy_version", "The label vocabulary in force; 0 if none.", version or 0),
     ]
 

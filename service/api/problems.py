@@ -47,6 +47,7 @@ async def answered(endpoint: Endpoint, request: Request) -> Response:
 
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, TriageError)  # noqa: S101
+    request.app.state.counts.refuse(request, error)
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
     if error.status == 401:
         # Why, is for the log alone: the sender must not learn which connections exist.
@@ -73,5 +74,6 @@ async def _gone(request: Request, error: Exception) -> Response:
 async def _unexpected(request: Request, error: Exception) -> Response:
     # This answer is made outside of all that we put around a request, so its id comes from the scope.
     found = request.scope.get("request_id", "")
+    request.app.state.counts.refuse(request, error)
     log.error("request.failed", error=type(error).__name__, path=request.url.path, request=found, exc_info=error)
     return problem(500, "Internal error", "Something failed on our side; the log has it.", {HEADER: found})

@@ -82,7 +82,8 @@ async def post_batch(request: Request, caller: TicketWriter, idempotency_key: Id
     # In a thread, because a batch of 16 MB would keep every other request waiting for half a second.
     items = await run_in_threadpool(_admit_all, request, caller, raw)
     tickets = [item for item in items if isinstance(item, NewTicket)]
-    receipts = iter(await _commit(request, Submission(tickets, caller.id, idempotency_key, _hash(raw))))
+    submission = Submission(tickets, caller.id, idempotency_key, _hash(raw))
+    receipts = iter(await _commit(request, submission, bad=len(items) - len(tickets)))
     answers = [_accepted(next(receipts)) if isinstance(item, NewTicket) else {"error": item} for item in items]
     return JSONResponse({"items": answers}, 202)
 
@@ -120,10 +121,11 @@ def _from_helpdesk(event: Incoming, raw: bytes, connection: str, config: Config)
     return new_ticket(validate(given), raw, source=connection, config=config)
 
 
-async def _commit(request: Request, submission: Submission) -> list[Receipt]:
+async def _commit(request: Request, submission: Submission, bad: int = 0) -> list[Receipt]:
     state = request.app.state
     state.depth.admit(len(submission.tickets))
     receipts: list[Receipt] = await state.door.commit(submission)
+    state.counts.taken(submission, bad)
     state.bell.ring()
     log.debug("tickets.taken", tickets=[receipt.id for receipt in receipts])
     return receipts

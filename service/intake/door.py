@@ -8,7 +8,7 @@ from collections import deque
 from contextvars import Context
 from uuid import UUID
 
-from models.errors import QueueFull, Unavailable
+from models.errors import Unavailable, WritingFull
 from service.intake.last_write import LastWrite
 from service.intake.submission import Receipt, Submission
 from service.intake.writer import Writer
@@ -41,7 +41,7 @@ class Door:
         if self.closing:
             raise Unavailable("Triage is stopping; send the ticket again.", retry_after=5)
         if self._full(submission.size):
-            raise QueueFull("Too many tickets are being written at this moment; send them again.", retry_after=2)
+            raise WritingFull("Too many tickets are being written at this moment; send them again.", retry_after=2)
         self.bytes += submission.size
         submission.done = asyncio.get_running_loop().create_future()
         self.pending.append(submission)

@@ -4,6 +4,8 @@ import math
 from collections import deque
 from collections.abc import Iterable
 
+from models.tables import LIVE_FOR
+
 WINDOW_S = 60.0
 LEAST_S, MOST_S = 1, 300
 UNKNOWN_S = 30
@@ -14,7 +16,7 @@ HEARTBEATS = f"""
     SELECT id::text, extract(epoch FROM seen_at)::float8, coalesce(
         (SELECT (sample ->> 2)::float8 FROM jsonb_array_elements(figures -> '{_COUNTED}' -> 'samples') sample
          WHERE sample ->> 0 = '{_COUNTED}_count'), 0)
-    FROM workers WHERE seen_at > now() - interval '15 seconds'"""  # noqa: S608 (only our own words)
+    FROM workers WHERE seen_at > now() - interval '{LIVE_FOR}'"""  # noqa: S608 (only our own words)
 
 
 class DrainRate:

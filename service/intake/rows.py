@@ -11,11 +11,11 @@ from psycopg import AsyncConnection
 from psycopg.errors import InvalidTextRepresentation
 
 from models.errors import InvalidRequest
+from models.tables import KEY_LIFE
 from service.intake.repeats import settle
 from service.intake.submission import NewTicket, Receipt, Submission
 
 Connection = AsyncConnection[Any]
-KEY_LIFE = "24 hours"
 
 READ_KEYS = """
     SELECT k.api_key_id, k.key, k.body_sha256, k.answer FROM idempotency_keys k

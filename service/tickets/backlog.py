@@ -5,9 +5,9 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-LIVE = text("workers.seen_at > now() - interval '15 seconds'")
-"""A worker beats every five seconds."""
+from models.tables import LIVE_FOR
 
+LIVE = text(f"workers.seen_at > now() - interval '{LIVE_FOR}'")
 # Bounded by the queue's limit, so that a scrape of a full queue costs 40 ms. The clock goes on in a transaction: what
 # it sees may have been written after its start, and would be of a negative age.
 BACKLOG = text("""
