@@ -58,12 +58,12 @@ def left_open(up: Up, moment: str) -> int:
 
 
 @contextmanager
-def frozen(up: Up, name: str) -> Iterator[psutil.Process]:
-    """A part, stopped where it stands until the block ends."""
-    part = up.send(name, signal.SIGSTOP)
+def frozen(process: psutil.Process) -> Iterator[psutil.Process]:
+    """Stopped where it stands, until the block ends."""
+    process.send_signal(signal.SIGSTOP)
     try:
-        eventually(lambda: part.status() == psutil.STATUS_STOPPED)
-        yield part
+        eventually(lambda: process.status() == psutil.STATUS_STOPPED)
+        yield process
     finally:
         with suppress(psutil.NoSuchProcess):
-            part.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGCONT)

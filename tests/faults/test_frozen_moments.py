@@ -46,7 +46,7 @@ def test_a_worker_frozen_while_it_claims(up: Up, then: str) -> None:
     with held_at(up, CLAIMING) as let_through:
         ids = up.post_many(MANY, f"In a claim that is {then}")
         until_held(up, "triage")
-        with frozen(up, "worker") as worker:
+        with frozen(up.part("worker")) as worker:
             let_through()
             left_open(up, CLAIMING)
             assert up.sql(STATES, ids) == [("queued", MANY)]
@@ -65,7 +65,7 @@ def test_a_worker_frozen_while_it_claims_and_thawed_too_late(up: Up, request: py
     with held_at(up, CLAIMING) as let_through:
         ids = up.post_many(MANY, "In a claim that Postgres ends")
         until_held(up, "triage")
-        with frozen(up, "worker") as worker:
+        with frozen(up.part("worker")) as worker:
             let_through()
             session = left_open(up, CLAIMING)
             locked = MANY - up.one(UNLOCKED, ids)
@@ -88,7 +88,7 @@ def test_a_worker_frozen_while_it_writes(up: Up) -> None:
     with held_at(up, WRITING) as let_through:
         ids = up.post_many(MANY, "In a write that is thawed")
         until_held(up, "triage")
-        with frozen(up, "worker") as worker:
+        with frozen(up.part("worker")) as worker:
             let_through()
             left_open(up, WRITING)
             assert up.sql(RESULTS.format("triages"), ids) == []
@@ -103,7 +103,7 @@ def test_a_worker_frozen_while_it_writes_and_thawed_too_late(up: Up, request: py
     with held_at(up, WRITING) as let_through:
         ids = up.post_many(MANY, "In a write that Postgres ends")
         until_held(up, "triage")
-        with frozen(up, "worker") as worker:
+        with frozen(up.part("worker")) as worker:
             let_through()
             session = left_open(up, WRITING)
             held = dict(up.sql(STATES, ids))["working"]
@@ -166,7 +166,7 @@ def test_an_api_frozen_after_its_commit(up: Up, second_port: int, before: str, t
         other.base_url = httpx.URL(f"http://127.0.0.1:{second_port}")
         post = Post(up, f"Frozen before its {before}, then {then}", wait)
         until_held(up, who)
-        with frozen(up, "serve") as api:
+        with frozen(up.part("serve")) as api:
             let_through()
             ((ticket_id,),) = eventually(lambda: up.sql("SELECT id::text FROM tickets WHERE body = %s", post.body))
             until_done(up, [ticket_id])
