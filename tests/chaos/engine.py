@@ -4,15 +4,12 @@
 """
 
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 from orders import POISON
-from standin import Standin, serve
-
-from service.settings import DEMO_LLMS
-from workers.engines.llamacpp import CONTEXT
+from standin import Standin
+from standin_process import run
 
 
 class Poisoned(Standin):
@@ -26,13 +23,5 @@ class Poisoned(Standin):
         return answer
 
 
-def main(port: int, folder: Path) -> None:
-    standin = Poisoned(version="0.24.0", folder=folder)
-    for name in ("primary", "fallback"):
-        standin.add(f"triage-{name}", DEMO_LLMS / f"{name}.gguf", num_ctx=CONTEXT)
-    with serve(standin, port):
-        threading.Event().wait()
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    run(Poisoned, int(sys.argv[1]), Path(sys.argv[2]))

@@ -1,14 +1,18 @@
-"""One `triage up` for all fault tests, started again where a test has left it stopped, and threads that post to it."""
+"""One `triage up` for all fault tests, started again where a test has left it stopped, threads that post to it, and a
+second API process or worker beside it."""
 
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import taxonomies
 from posters import Posters
-from processes import Up, eventually
+from processes import Up, eventually, free_port, sockets
 
 from service.settings import DEMO_LLMS
 
@@ -69,3 +73,27 @@ def posters(up: Up, request: pytest.FixtureRequest) -> Iterator[Posters]:
     made = Posters(up, request.node.name)
     with made:
         yield made
+
+
+def servers_of(up: Up) -> dict[str, str]:
+    return {"TRIAGE_DATABASE_URL": up.database_url(), "TRIAGE_REDIS_URL": up.redis_url()}
+
+
+@pytest.fixture
+def second_worker(up: Up) -> Iterator[subprocess.Popen[bytes]]:
+    """Another worker process on the same servers."""
+    process = up.run("worker", **servers_of(up))
+    yield process
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+@pytest.fixture
+def second_port(up: Up) -> Iterator[int]:
+    """The port of another API process on the same servers."""
+    port = free_port()
+    process = up.run("serve", TRIAGE_PORT=str(port), **servers_of(up))
+    eventually(lambda: psutil.CONN_LISTEN in [one.status for one in sockets(psutil.Process(process.pid))])
+    yield port
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) in (0, -signal.SIGTERM)  # uvicorn, when all is done, ends by the signal itself

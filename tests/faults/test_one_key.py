@@ -1,13 +1,10 @@
 """A thousand posts at once with one Idempotency-Key, half of them to another API process: one ticket, one answer."""
 
 import asyncio
-import signal
 from collections import Counter
-from collections.abc import Iterator
 
-import psutil
 import pytest
-from processes import Up, eventually, free_port
+from processes import Up
 
 POSTS = 1000
 BODY = b'{"body": "Posted a thousand times", "external_id": "thousand"}'
@@ -15,15 +12,9 @@ KNOWN = b'{"body": "Posted without a key", "external_id": "known"}'
 
 
 @pytest.fixture
-def ports(up: Up) -> Iterator[list[int]]:
+def ports(up: Up, second_port: int) -> list[int]:
     """Those of two API processes over the same database."""
-    port = free_port()
-    urls = {"TRIAGE_DATABASE_URL": up.database_url(), "TRIAGE_REDIS_URL": up.redis_url(), "TRIAGE_PORT": str(port)}
-    process = up.run("serve", **urls)
-    eventually(lambda: psutil.Process(process.pid).net_connections("tcp"), why="the second API process does not listen")
-    yield [up.port, port]
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) in (0, -signal.SIGTERM)  # uvicorn, when all is done, ends by the signal itself
+    return [up.port, second_port]
 
 
 async def posted(ports: list[int], key: str, head: bytes, body: bytes) -> Counter[bytes]:

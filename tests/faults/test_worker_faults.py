@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -13,7 +12,7 @@ LONG = "I was charged twice for one payment at a shop and would like my money ba
 WORKING = "SELECT count(*) FROM tickets WHERE status = 'working'"
 WAITING = "SELECT count(*) FROM tickets WHERE status = 'queued'"
 SLOTS = 4
-# A worker frozen inside a transaction holds its rows until Postgres ends the session; these tests freeze it outside.
+# A worker frozen inside a transaction (test_frozen_moments.py) holds its rows until Postgres ends the session.
 BETWEEN = """SELECT count(*) = 0 FROM pg_stat_activity
              WHERE application_name = 'triage' AND (state = 'active' OR state LIKE 'idle in transaction%%')"""
 ALL_RESULTS = """SELECT (SELECT count(*) FROM predictions), (SELECT count(*) FROM triages),
@@ -46,16 +45,6 @@ def test_killed_in_mid_batch(up: Up) -> None:
     assert up.sql("SELECT id FROM tickets WHERE status = 'working'") == held
     up.expire_leases()
     assert up.part("worker").pid != worker.pid
-
-
-@pytest.fixture
-def second_worker(up: Up) -> Iterator[subprocess.Popen[bytes]]:
-    """Another worker process on the same servers."""
-    urls = {"TRIAGE_DATABASE_URL": up.database_url(), "TRIAGE_REDIS_URL": up.redis_url()}
-    process = up.run("worker", **urls)
-    yield process
-    process.terminate()
-    assert process.wait(20) == 0
 
 
 def test_frozen_past_its_lease(up: Up, request: pytest.FixtureRequest) -> None:
