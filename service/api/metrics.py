@@ -14,15 +14,13 @@ from sqlalchemy.orm import Session
 from models.db import transaction
 from models.tables import LIVE_FOR, TaxonomyVersion, Worker
 from service.auth.callers import ReportReader
-from service.experiments.rollups.roll import behind
+from service.experiments.rollups.roll import MARKS, lag
 from service.tickets.backlog import LIVE, MOST_FAILED, backlog, failed
 
 router = APIRouter(tags=["health"])
 AGE = literal_column("EXTRACT(epoch FROM clock_timestamp() - seen_at)::float8", Double).label("age_s")
 # A process that is started anew may have the host and number of the one before it: the id makes it another series.
 WHO = ("worker", "worker_id")
-
-MARKS = 100_000  # of changes; more are not looked at, so that a scrape is quick also where counting is not
 
 
 @dataclass(frozen=True)
@@ -76,10 +74,12 @@ def _service(session: Session, limit: int, workers: int) -> list[Metric]:
 
 def _report(session: Session) -> list[Metric]:
     """How far what a report says is behind."""
-    late = behind(session, most=MARKS)
+    late = lag(session)
     return [
         GaugeMetricFamily(
-            "triage_report_behind_hours", "Hours with changes that no report counts yet.", late["behind_hours"]
+            "triage_report_behind_hours",
+            f"Hours with changes that no report counts yet, as far as the first {MARKS} changes tell.",
+            late["behind_hours"],
         ),
         GaugeMetricFamily(
             "triage_report_behind_seconds", "Since the oldest of these changes; 0 if none.", late["behind_s"]
