@@ -6,7 +6,10 @@ from contextlib import contextmanager
 import pytest
 from processes import eventually
 from serving import draining
+from structlog.testing import capture_logs
 
+from models.errors import Unavailable
+from models.tables import new_id
 from workers import claim
 from workers.drain import Drain
 from workers.llm import Llm
@@ -92,3 +95,19 @@ def test_what_takes_longer_than_any_answer_goes_to_another_worker(ticket, drain,
         assert sql(TICKET) == [("done", 0, 1)]
     assert sql(TICKET) == [("done", 0, 1)]
     assert slow.asked.count("primary") == 2
+
+
+def test_a_renewal_that_fails_again_and_again_is_told_once(database, monkeypatch):
+    left, enough = iter(range(20)), threading.Event()
+
+    def away(engine):
+        if next(left, None) is None:
+            enough.set()
+        raise Unavailable("Postgres does not answer")
+
+    monkeypatch.setattr(claim, "transaction", away)
+    monkeypatch.setattr(claim, "RENEW_S", 0.001)
+    monkeypatch.setattr(claim, "AGAIN_S", 0.001)
+    with capture_logs() as lines, claim.renewed(database, claim.Batch(new_id(), [])):
+        assert enough.wait(60)
+    assert [line["event"] for line in lines] == ["lease.not_renewed"]
