@@ -29,6 +29,7 @@ from workers.sweep import SWEEP_S
 log = structlog.get_logger()
 LOOK_S = 2.0
 HEARTBEAT_S = 5.0
+LEAVE_S = 5.0  # how long a stop waits for a loading; one that takes longer ends with the process
 FORGET = text("workers.seen_at < now() - interval '1 hour'")
 OLD_KEYS = text(f"""
     WITH gone AS (DELETE FROM idempotency_keys WHERE created_at < now() - interval '{KEY_LIFE}' AND ctid = ANY(ARRAY(
@@ -51,11 +52,13 @@ class Runtime:
         self.all_ready = False
         # A count must not be overwritten by an older one: it would look like a new start.
         self.beating = threading.Lock()
+        self.loading = threading.Lock()
         self.outages: defaultdict[str, Outage] = defaultdict(Outage)
         # A thread each, because a look may drain for hours, and a worker that works must not seem dead.
+        often = ((self.look, LOOK_S), (self.load_beside, LOOK_S), (self.beat, HEARTBEAT_S), (self.drain.sweep, SWEEP_S))
         self.threads = [
             threading.Thread(target=self._again, args=(what, pause), name=what.__name__, daemon=True)
-            for what, pause in ((self.look, LOOK_S), (self.beat, HEARTBEAT_S), (self.drain.sweep, SWEEP_S))
+            for what, pause in often
         ]
 
     def start(self) -> None:
@@ -82,7 +85,8 @@ class Runtime:
             if thread.is_alive():
                 thread.join(timeout=1)
         self._forget_me()
-        self.llms.close()
+        if self.loading.acquire(timeout=LEAVE_S):  # and kept, so that nothing is loaded any more
+            self.llms.close()
         self.database.dispose()
 
     def attempt(self, what: Callable[[], None]) -> None:
@@ -108,12 +112,26 @@ class Runtime:
 
     def look(self) -> None:
         """Loads what is not loaded yet, and works if anything is due: what makes Redis dispensable."""
-        self._read_spend()
-        ready = self.llms.load(self._taxonomy())
-        if ready != self.all_ready:
+        self.load()
+        self.work()
+
+    def load_beside(self) -> None:
+        """What an engine loses while a backlog is drained is not to wait for the backlog's end."""
+        if self.drain.running.locked():
+            self.load()
+
+    def load(self) -> None:
+        """Loads what is not loaded yet, or no longer; nothing if another thread is at it."""
+        if not self.loading.acquire(blocking=False):
+            return
+        try:
+            self._read_spend()
+            ready = self.llms.load(self._taxonomy())
+        finally:
+            self.loading.release()
+        if ready != self.all_ready and not self.stopped.is_set():  # a worker that has said goodbye beats no more
             self.all_ready = ready
             self.beat()
-        self.work()
 
     def beat(self) -> None:
         """Writes that this worker lives, how its llms are and what it has counted; clears away what has expired."""

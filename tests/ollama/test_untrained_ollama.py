@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 import standin_http
-from standin import Standin
+from standin import Fault, Standin
 from structlog.testing import capture_logs
 
 import models.llm
-from models.errors import ConfigError
+from models.errors import ConfigError, EngineError
 from models.llm.text import whole
 from models.taxonomy import Taxonomy
 from workers import untrained
 from workers.engines.ollama import Ollama
 from workers.figures import Figures
 from workers.llm import Llm
+from workers.suspicion import TICKETS
 from workers.untrained import Untrained
 
 Make = Callable[..., Ollama]
@@ -42,6 +43,20 @@ def test_a_vocabulary_is_asked_for_once_while_all_is_well(zero: Callable[..., Ll
     assert standin.shown == [True, False], "the whole vocabulary once, and once which file it is"
     assert llm.card is not None
     assert llm.card.digest == standin.find("triage-primary").blob
+
+
+def test_one_that_was_suspected_keeps_the_labels_that_it_was_told(zero: Callable[..., Llm], standin: Standin) -> None:
+    """A command has it loaded again without saying them."""
+    llm = zero()
+    llm.load(LABELS)
+    standin.fault = Fault("no_logprobs")
+    for number in range(TICKETS):
+        with pytest.raises(EngineError):
+            llm.ask(whole("", f"where is my card {number}"), "intent", LABELS.fields_["intent"])
+    assert "known question" in (llm.error or "")
+    standin.fault = None
+    llm.load()
+    assert (llm.error, llm.taxonomy) == (None, LABELS)
 
 
 def test_a_model_that_is_mended_is_asked_for_its_vocabulary_again(

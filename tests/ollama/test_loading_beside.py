@@ -1,0 +1,83 @@
+"""Llms are loaded while a backlog is drained, by one thread at a time, and no stop waits for a long loading."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from processes import eventually
+from standin import Standin
+from standin_http import Left
+
+from service.config import Config
+from service.settings import Loaded
+from workers.runtime import Runtime
+
+DEADLINE_S = 60.0
+
+
+@pytest.fixture
+def worker(standin: Standin, loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+    """One that looks often, with its primary in Ollama and no other llm."""
+    monkeypatch.setattr("workers.runtime.LOOK_S", 0.05)
+    monkeypatch.setattr("workers.runtime.LEAVE_S", DEADLINE_S)
+    config = loaded.config.model_dump() | {
+        "engines": {"ollama": {"kind": "ollama", "url": standin.url, "parallel": 2}},
+        "llms": {"primary": {"engine": "ollama", "model": "triage-primary", "card": "demo:primary"}},
+        "policy": {"primary": "primary", "fallback": None, "shadow_rate": 0.0},
+    }
+    runtime = Runtime(loaded.model_copy(update={"config": Config.model_validate(config)}), tmp_path)
+    yield runtime
+    runtime.close()
+
+
+def loads(standin: Standin) -> int:
+    return standin.requests.count({"model": "triage-primary"})
+
+
+def test_what_ollama_has_lost_comes_back_while_a_backlog_is_drained(
+    worker: Runtime, standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draining, over = threading.Event(), threading.Event()
+
+    def backlog() -> None:
+        draining.set()
+        over.wait(2 * DEADLINE_S)
+
+    monkeypatch.setattr(worker.drain, "_work", backlog)
+    worker.start()
+    try:
+        assert draining.wait(DEADLINE_S)
+        standin.load_s = 0.2
+        standin.unload("triage-primary")
+        eventually(lambda: standin.resident, DEADLINE_S, "nobody has it loaded")
+        eventually(worker.llms.ready, DEADLINE_S, "it is not asked again")
+        assert worker.drain.running.locked(), "the backlog is not over"
+    finally:
+        over.set()
+
+
+def test_a_loading_is_one_threads_and_a_stop_does_not_wait_for_it(
+    worker: Runtime, standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    def stays(*_: object) -> None:
+        over.wait(DEADLINE_S)
+        raise Left
+
+    monkeypatch.setattr("standin_http.Handler.stays", stays)
+    worker.start()
+    try:
+        eventually(lambda: loads(standin), DEADLINE_S, "nobody loads")
+        worker.load()
+        assert loads(standin) == 1
+        monkeypatch.setattr("workers.runtime.LEAVE_S", 0.05)
+        worker.close()
+        assert worker.loading.locked(), "the stop has waited"
+        assert not over.is_set()
+    finally:
+        monkeypatch.setattr("workers.runtime.LEAVE_S", DEADLINE_S)
+        over.set()
+        for thread in worker.threads:
+            thread.join()
