@@ -42,18 +42,17 @@ def main(
     wanted = only or NAMES
     if unknown := sorted(set(wanted) - set(NAMES)):
         raise typer.BadParameter(f"There is no ratio {unknown[0]}.", param_hint="--only")
-    found = _measure(rounds, seconds, wanted)
+    found = _measure(rounds, seconds, wanted, out or (None if only else RESULTS))
     screen.print(results.table(found))
     screen.print(results.absolute(found))
-    _write(found, out or (None if only else RESULTS))
 
 
-def _measure(rounds: int, seconds: float, wanted: list[str]) -> dict[str, Any]:
+def _measure(rounds: int, seconds: float, wanted: list[str], out: Path | None) -> dict[str, Any]:
     servers = EmbeddedServers(FOLDER, _say)
     with _tidy(FOLDER), Signals() as signals:
         try:
             with stage(servers.start(), FOLDER) as made:
-                return _run(made, rounds, seconds, wanted)
+                return _run(made, rounds, seconds, wanted, out)
         except KeyboardInterrupt:
             _say("Stopping everything that was started ...")
             raise
@@ -76,7 +75,8 @@ def _tidy(folder: Path) -> Iterator[None]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(made: Stage, wanted: int, seconds: float, only: list[str]) -> dict[str, Any]:
+def _run(made: Stage, wanted: int, seconds: float, only: list[str], out: Path | None) -> dict[str, Any]:
+    """Every round is kept beside `out` as soon as it is measured, because all of them take an hour and a half."""
     machine = results.machine(made)
     if machine["load_at_start"] > BUSY * (os.cpu_count() or 1):
         _say(f"This machine is busy (load {machine['load_at_start']}): the spread will be wide.")
@@ -93,13 +93,16 @@ def _run(made: Stage, wanted: int, seconds: float, only: list[str]) -> dict[str,
             done.append(one)
             bars.update(task, description=one.name, advance=one.void is None)
             _say(f"{one.name}: {said(one)}")
+            if out is not None:
+                results.write(_unfinished(out), results.document(machine, done))
+    if out is not None and done:
+        _unfinished(out).replace(out)
+        _say(f"Written to {out}.")
     return results.document(machine, done)
 
 
-def _write(found: dict[str, Any], path: Path | None) -> None:
-    if path is not None:
-        results.write(path, found)
-        _say(f"Written to {path}.")
+def _unfinished(out: Path) -> Path:
+    return out.with_suffix(".part.json")
 
 
 def _say(sentence: str) -> None:
