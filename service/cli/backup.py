@@ -14,7 +14,7 @@ from models.errors import ConfigError, ServerError
 from models.tables import Ticket
 from service import settings
 from service.binaries import postgres_program
-from service.cli.common import DataDir, database_url, one_transaction, say
+from service.cli.common import DataDir, counted, database_url, one_transaction, say
 
 File = Annotated[Path, typer.Argument(help="The backup file")]
 
@@ -47,15 +47,22 @@ def restore(
         raise ConfigError(f"There is no file {file}.")
     url = database_url(settings.settings(data_dir=data_dir))
     migrations.upgrade(url)  # so that an empty Postgres can be restored into
-    with one_transaction(url) as session:
-        tickets = session.scalar(select(func.count()).select_from(Ticket)) or 0
+    tickets = _tickets(url)
     if tickets and not replace:
         raise ConfigError(f"The store holds {tickets} tickets: back them up, then say --replace to overwrite them.")
     _run(
         url, "pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error", str(file)
     )
     migrations.upgrade(url)
-    say(f"Restored {file}.")
+    say(
+        f"Restored {file}: {counted(_tickets(url), 'ticket')}, where there were {tickets:,} before. The API keys are "
+        "those of the backup: if you have none of them, make one with triage keys create NAME --scope admin."
+    )
+
+
+def _tickets(url: str) -> int:
+    with one_transaction(url) as session:
+        return session.scalar(select(func.count()).select_from(Ticket)) or 0
 
 
 def _run(url: str, program: str, *arguments: str) -> None:

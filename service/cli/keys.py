@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
 def create(
     name: Annotated[str, typer.Argument(help="What the key is for")],
     scope: Annotated[list[str], typer.Option(help=f"One of {', '.join(Scope)}; may be repeated")],
-    source: Annotated[str | None, typer.Option(help="The only source its tickets may have")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="The only source of tickets that it posts; what it reads is not limited")
+    ] = None,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:

@@ -148,10 +148,10 @@ def _print(name: str, report: "Report") -> None:
 
 def _temperature(report: "Report") -> str:
     if report.temperature is None:
-        return (
-            f"T           none: {report.n_judged} tickets are too few to calibrate on, it takes 100. "
-            "The llm counts as uncalibrated, and every ticket goes to review."
-        )
+        why = f"{report.n_judged} tickets are too few to calibrate on, it takes 100."
+        if report.accuracy.high < 1 / len(report.labels):
+            why = "it is right less often than by guessing. Has each label more than near-duplicates of one ticket?"
+        return f"T           none: {why} The llm counts as uncalibrated, and every ticket goes to review."
     few = f"; from {report.n_judged} tickets only, {ENOUGH} would be better" if report.n_judged < ENOUGH else ""
     return f"T           {report.temperature:.3f} (C {report.strength:g} had the least NLL){few}"
 

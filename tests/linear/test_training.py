@@ -80,6 +80,26 @@ def test_fewer_than_a_hundred_rows_are_not_calibrated() -> None:
     assert report.nll == report.nll_before
 
 
+def test_what_is_right_less_often_than_by_guessing_is_not_calibrated() -> None:
+    """Each label has near-duplicates of one ticket only, so that all of it is held out at once."""
+    told = [
+        "where is my new card it did not come",
+        "please give me back the money I paid you",
+        "the machine swallowed all of my coins today",
+        "somebody else knows my password now I fear",
+        "tell us a really good joke about cats",
+        "our parcel was delivered at another house",
+    ]
+    labels = [f"label_{number}" for number in range(len(told))]
+    rows = [
+        Example(f"{text} {n}", {"category": label}) for label, text in zip(labels, told, strict=True) for n in range(30)
+    ]
+    report = teach(rows, {"category": labels}).reports["category"]
+    assert report.n_judged == 180
+    assert report.accuracy.high < 1 / len(labels)
+    assert report.temperature is None
+
+
 def test_every_fit_is_counted() -> None:
     ticks: list[int] = []
     train(examples(n=60), FIELDS, frozenset(), ticks.append)

@@ -39,7 +39,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Report:
-    """One field. `temperature` is None where there were too few rows to fit one.
+    """One field. `temperature` is None where there were too few rows to fit one, or it is surely worse than guessing.
 
     Accuracy, NLL and ECE are of `judged_on` rows that were not trained on: all rows, each by the weights of the other
     folds, or the newest ones by the weights of the older.
@@ -170,16 +170,17 @@ def _report(judged: _Judged, choice: Choice, sizes: Mapping[str, int], groups_: 
     confidence, hits = np.exp(scaled.max(axis=1)), scaled.argmax(axis=1) == judged.right
     ece = metrics.ece(confidence.tolist(), hits.tolist(), rounds=200)
     assert ece is not None  # noqa: S101 (there is at least one row)
+    accuracy = metrics.proportion(int(hits.sum()), n)
     return Report(
         n=sum(sizes.values()),
         labels=sizes,
         groups=groups_,
         strength=choice.strength,
         tried=choice.tried,
-        temperature=judged.fit.temperature if n >= FEWEST else None,
+        temperature=judged.fit.temperature if n >= FEWEST and accuracy.high >= 1 / len(sizes) else None,
         judged_on=judged.what,
         n_judged=n,
-        accuracy=metrics.proportion(int(hits.sum()), n),
+        accuracy=accuracy,
         mean_confidence=float(confidence.mean()),
         nll_before=judged.fit.before,
         nll=judged.fit.after,

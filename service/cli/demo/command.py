@@ -48,11 +48,13 @@ def demo(
     with ollama.engine(FOLDER) as engine:
         loaded = _own_settings()
         say("Starting Postgres, Redis, the API and a worker ...")
-        supervisor.run(
+        ended = supervisor.run(
             plan(loaded, prepare=_from_zero, log_dir=FOLDER / "log", cwd=FOLDER),
             say,
             lambda up: _job(up, loaded, rows, engine, stay),
         )
+    if not (ended or stay):
+        raise typer.Exit(130)  # nobody is to take a demo that was interrupted for one that has passed
 
 
 def _own_folder() -> None:
