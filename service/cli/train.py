@@ -149,7 +149,7 @@ def _print(name: str, report: "Report") -> None:
 def _temperature(report: "Report") -> str:
     if report.temperature is None:
         why = f"{report.n_judged} tickets are too few to calibrate on, it takes 100."
-        if report.accuracy.high < 1 / len(report.labels):
+        if (report.accuracy.high or 0.0) < 1 / len(report.labels):
             why = "it is right less often than by guessing. Has each label more than near-duplicates of one ticket?"
         return f"T           none: {why} The llm counts as uncalibrated, and every ticket goes to review."
     few = f"; from {report.n_judged} tickets only, {ENOUGH} would be better" if report.n_judged < ENOUGH else ""

@@ -177,7 +177,7 @@ def _report(judged: _Judged, choice: Choice, sizes: Mapping[str, int], groups_: 
         groups=groups_,
         strength=choice.strength,
         tried=choice.tried,
-        temperature=judged.fit.temperature if n >= FEWEST and accuracy.high >= 1 / len(sizes) else None,
+        temperature=judged.fit.temperature if n >= FEWEST and (accuracy.high or 0.0) >= 1 / len(sizes) else None,
         judged_on=judged.what,
         n_judged=n,
         accuracy=accuracy,
