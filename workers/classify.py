@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from models.errors import ConfigError, EngineError
+from models.errors import ConfigError, EngineDown, EngineError
 from models.llm.answer import Answer
 from models.llm.policy import Temperatures
 from models.llm.text import Prepared, whole
@@ -68,6 +68,7 @@ class _Case:
     name: str
     labels: TaxonomyField
     asked: set[str] = field(default_factory=set)
+    away: list[EngineDown] = field(default_factory=list)
 
     def decided(self, reason: str) -> FieldOutcome:
         try:
@@ -97,7 +98,8 @@ class _Case:
         name = self.policy.last_resort if isinstance(self.policy, PolicyConfig) else None
         opinion = None if name is None else self._try(name)
         if name is None or opinion is None:
-            raise error
+            # Who is away may answer what the primary refuses: until then nothing is held against the ticket.
+            raise self.away[0] if self.away and not isinstance(error, EngineDown) else error
         said = Said(opinion, "last_resort", self._why(name, "failure"))
         return FieldOutcome(stand_in(opinion.answer, self.policy, self.labels, name), [said, *self._shadows()])
 
@@ -134,5 +136,8 @@ class _Case:
         """The opinion of an llm whose silence must not cost the ticket."""
         try:
             return self._ask(llm)
+        except EngineDown as error:
+            self.away.append(error)
         except SILENT:
-            return None
+            pass
+        return None

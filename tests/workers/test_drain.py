@@ -127,6 +127,14 @@ def test_a_ticket_that_the_engine_refuses_fails_alone_after_its_attempts(client,
     assert counts(sql) == [6, 3]
 
 
+def test_what_one_llm_refuses_waits_while_another_that_may_answer_is_away(client, drain, sql, failing):
+    failing("primary", "joke", EngineError("it has no words for this"))
+    failing("fallback", "", EngineDown("the fallback is away"))
+    post(client, ["tell me a joke"])
+    drain.run()
+    assert sql("SELECT status, attempts, last_error FROM tickets") == [("queued", 0, "the fallback is away")]
+
+
 @pytest.mark.parametrize("error", [EngineDown("away"), TicketRejected("too long")])
 def test_a_silent_fallback_costs_the_ticket_nothing(client, drain, sql, failing, error):
     post(client)
