@@ -90,6 +90,11 @@ def _pooled(text: str, pool_size: int, statement_timeout_s: int) -> Engine:
     )
 
 
+def only_reads(session: Session) -> bool:
+    """Whether Postgres takes nothing: it is a standby, or was told so."""
+    return session.connection().exec_driver_sql("SHOW transaction_read_only").scalar() == "on"
+
+
 def allow(session: Session, seconds: float) -> None:
     """Lets each further statement of this transaction take or wait for so long, instead of the engine's timeout."""
     session.execute(ALLOW, {"ms": f"{1 + int(1000 * seconds)}ms"})

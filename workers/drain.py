@@ -177,10 +177,8 @@ class Drain:
         while not scoring.over.wait(0.2):
             if time.monotonic() - scoring.since > HALF_LEASE_S:
                 scoring.stop()
-            if self.stopping.is_set():
-                self.deadline = self.deadline or time.monotonic() + FINISH_S
-                if time.monotonic() > self.deadline:
-                    return
+            if self.stopping.is_set() and self._late():
+                return
 
     def _settle(self, batch: Batch, version: int, outcomes: dict[UUID, Outcome]) -> int:
         """Writes what was scored, counts what was refused, gives the rest back; for how many an llm was asked.
@@ -252,10 +250,12 @@ class Drain:
 
     def _may_be_ours(self, batch: Batch) -> bool:
         """While its lease is renewed; for FINISH_S if the worker was told to stop."""
-        if self.stopping.is_set():
-            self.deadline = self.deadline or time.monotonic() + FINISH_S
-            return time.monotonic() < self.deadline
-        return time.monotonic() < batch.until
+        return not self._late() if self.stopping.is_set() else time.monotonic() < batch.until
+
+    def _late(self) -> bool:
+        """Whether FINISH_S are over since this was asked first."""
+        self.deadline = self.deadline or time.monotonic() + FINISH_S
+        return time.monotonic() > self.deadline
 
     def _tell(self, away: Unavailable) -> None:
         if self.outage.lasts():

@@ -7,7 +7,7 @@ from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from models.db import transaction
+from models.db import only_reads, transaction
 from models.errors import Unavailable
 from models.tables import Worker
 from service.intake.last_write import READS
@@ -42,7 +42,7 @@ class Readiness:
         with transaction(self.engine) as session:
             if (schema := _schema(session)) is None or schema in self.older:
                 raise Unavailable(f"The schema is at {schema}, this version needs {self.head}: run triage migrate.")
-            if session.scalar(text("SHOW transaction_read_only")) == "on":
+            if only_reads(session):
                 raise Unavailable(READS)
             return _workers(session)
 

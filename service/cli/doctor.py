@@ -15,6 +15,7 @@ from sqlalchemy.exc import ProgrammingError
 
 import migrations
 from models import taxonomy
+from models.db import only_reads
 from models.errors import TriageError
 from models.llm import policy
 from service import settings
@@ -166,7 +167,7 @@ def _postgres(loaded: Loaded) -> str:
     url = database_url(loaded.settings)
     with one_transaction(url) as session:
         version = session.scalar(text("SHOW server_version"))
-        reads = session.scalar(text("SHOW transaction_read_only")) == "on"
+        reads = only_reads(session)
     found, wanted = migrations.current(url), migrations.head()
     if found != wanted:
         raise TriageError(f"The database is at schema {found}, this version needs {wanted}: run triage migrate.")

@@ -1,4 +1,4 @@
-"""A stand-in with both demo llms, and an engine on it."""
+"""A stand-in with both demo llms, and an engine and a worker on it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +10,10 @@ from standin import Standin, ollama
 
 import models.llm
 from models.llm.card import Card, load_card
+from service.config import Config
+from service.settings import Loaded
 from workers.engines.ollama import Ollama
+from workers.runtime import Runtime
 
 DEMO = Path(models.llm.__file__).parent / "demo"
 MODELS = {"tiny-primary": "triage-primary", "tiny-fallback": "triage-fallback"}
@@ -47,3 +50,23 @@ def engine(standin: Standin) -> Iterator[Callable[..., Ollama]]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def one_in_ollama(standin: Standin, loaded: Loaded) -> Loaded:
+    """The primary in Ollama, and no other llm."""
+    config = loaded.config.model_dump() | {
+        "engines": {"ollama": {"kind": "ollama", "url": standin.url, "parallel": 2}},
+        "llms": {"primary": {"engine": "ollama", "model": "triage-primary", "card": "demo:primary"}},
+        "policy": {"primary": "primary", "fallback": None, "shadow_rate": 0.0},
+    }
+    return loaded.model_copy(update={"config": Config.model_validate(config)})
+
+
+@pytest.fixture
+def worker(one_in_ollama: Loaded, tmp_path: Path) -> Iterator[Runtime]:
+    """One that does only what it is told to, with its llm loaded."""
+    runtime = Runtime(one_in_ollama, tmp_path)
+    assert runtime.llms.load()
+    yield runtime
+    runtime.close()

@@ -1,34 +1,16 @@
 """A breaker that opens is seen by /metrics, /readyz and the overview, and no longer once Ollama answers again."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
-import pytest
 from prometheus_client import parser
 from standin import Fault, Standin
 
-from service.config import Config
-from service.settings import Loaded
 from workers.engines.guard import FAILURES
 from workers.runtime import Runtime
 
 Sql = Callable[..., list[Any]]
-
-
-@pytest.fixture
-def worker(standin: Standin, loaded: Loaded, tmp_path: Path) -> Iterator[Runtime]:
-    """One that does only what it is told to, with its primary in Ollama and no other llm."""
-    config = loaded.config.model_dump() | {
-        "engines": {"ollama": {"kind": "ollama", "url": standin.url, "parallel": 2}},
-        "llms": {"primary": {"engine": "ollama", "model": "triage-primary", "card": "demo:primary"}},
-        "policy": {"primary": "primary", "fallback": None, "shadow_rate": 0.0},
-    }
-    runtime = Runtime(loaded.model_copy(update={"config": Config.model_validate(config)}), tmp_path)
-    assert runtime.llms.load()
-    yield runtime
-    runtime.close()
 
 
 def told(client: httpx.Client, name: str) -> dict[str, float]:

@@ -9,7 +9,6 @@ from processes import eventually
 from standin import Standin
 from standin_http import Left
 
-from service.config import Config
 from service.settings import Loaded
 from workers.runtime import Runtime
 
@@ -17,16 +16,11 @@ DEADLINE_S = 60.0
 
 
 @pytest.fixture
-def worker(standin: Standin, loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
-    """One that looks often, with its primary in Ollama and no other llm."""
+def worker(one_in_ollama: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+    """One that looks often, and has loaded nothing yet."""
     monkeypatch.setattr("workers.runtime.LOOK_S", 0.05)
     monkeypatch.setattr("workers.runtime.LEAVE_S", DEADLINE_S)
-    config = loaded.config.model_dump() | {
-        "engines": {"ollama": {"kind": "ollama", "url": standin.url, "parallel": 2}},
-        "llms": {"primary": {"engine": "ollama", "model": "triage-primary", "card": "demo:primary"}},
-        "policy": {"primary": "primary", "fallback": None, "shadow_rate": 0.0},
-    }
-    runtime = Runtime(loaded.model_copy(update={"config": Config.model_validate(config)}), tmp_path)
+    runtime = Runtime(one_in_ollama, tmp_path)
     yield runtime
     runtime.close()
 

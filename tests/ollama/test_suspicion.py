@@ -1,7 +1,6 @@
 """An Ollama that answers rubbish to everybody fails nobody, and tickets that are rubbish themselves still end."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -12,8 +11,6 @@ from standin import Fault, Standin
 from models.errors import EngineDown, EngineError
 from models.llm.text import whole
 from models.taxonomy import TaxonomyField
-from service.config import Config
-from service.settings import Loaded
 from workers.llm import Llm
 from workers.record import ATTEMPTS
 from workers.runtime import Runtime
@@ -24,19 +21,9 @@ POISON = "qxpoisonqx"
 SAID = "Ollama answered without log-probabilities: the first token has no text."
 
 
-@pytest.fixture
-def worker(standin: Standin, loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
-    """One that does only what it is told to, with its primary in Ollama and no other llm; trials follow at once."""
+@pytest.fixture(autouse=True)
+def trials_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.retry.FIRST_S", 0.0)
-    config = loaded.config.model_dump() | {
-        "engines": {"ollama": {"kind": "ollama", "url": standin.url, "parallel": 2}},
-        "llms": {"primary": {"engine": "ollama", "model": "triage-primary", "card": "demo:primary"}},
-        "policy": {"primary": "primary", "fallback": None, "shadow_rate": 0.0},
-    }
-    runtime = Runtime(loaded.model_copy(update={"config": Config.model_validate(config)}), tmp_path)
-    assert runtime.llms.load()
-    yield runtime
-    runtime.close()
 
 
 @pytest.fixture
