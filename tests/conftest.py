@@ -1,6 +1,7 @@
 """What all tests share: one real Postgres and Redis, a migrated template database cloned where a test commits, the real
 tiny llms, and an API or a worker over them."""
 
+import gc
 import itertools
 import logging
 import os
@@ -58,11 +59,19 @@ MUCH = 6 << 30  # bytes; a run takes less than two
 
 def pytest_configure() -> None:
     """Temporary folders lie in memory where there is room: most of them hold a Postgres that lives for seconds."""
+    gc.disable()  # until all is collected
     if "TMPDIR" in os.environ or not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)):
         return
     room = min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available)
     if room > MUCH and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_collection_finish() -> None:
+    """All that is loaded by now stays to the end, and is not looked through for garbage in between."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
