@@ -16,8 +16,8 @@ demo: .venv/run.stamp    ## set-up and the main job on real tickets
 test: export PYTHONDONTWRITEBYTECODE =
 test: export OPENBLAS_NUM_THREADS = 1
 test: .venv/dev.stamp    ## set-up and all tests, lint, types, import contracts
-	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+	@$(MAKE) --no-print-directory --jobs=2 check .venv/compiled.stamp
+	$(BIN)/pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 check: .venv/dev.stamp   ## lint and types alone
 	$(BIN)/ruff check .
@@ -50,3 +50,7 @@ clean:          ## removes .venv, caches and the demo's data; never .triage
 	@$(INSTALL) --no-compile --require-hashes -r requirements-dev.lock
 	@$(INSTALL) --no-deps --no-build-isolation --no-index -e .
 	@touch $@ .venv/run.stamp
+
+# Else each of the processes that run tests would compile for itself what all of them load.
+.venv/compiled.stamp: .venv/dev.stamp
+	@$(BIN)/pytest --collect-only --quiet >/dev/null; touch $@
