@@ -13,7 +13,7 @@ Shape = TypeVar("Shape", bound=BaseModel)
 BOUNDS = {"too_short": ("at least", "min_length"), "too_long": ("at most", "max_length")}
 
 
-class _Strict(yaml.SafeLoader):
+class _Strict(yaml.CSafeLoader):
     """Refuses a key that stands twice: YAML would let the last one win, and nobody would see it."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -31,9 +31,14 @@ def read(path: Path, shape: type[Shape], hint: str = "") -> Shape:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}){hint}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+        raise ConfigError(f"{path} is not valid YAML: {_said(error)}.") from None
     except ValidationError as error:
         raise ConfigError(f"{path} is wrong{_what(error.errors()[0])}.") from None
+
+
+def _said(error: Exception) -> str:
+    """The parser's words on one line; it names no file."""
+    return " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
 
 
 def _what(error: Any) -> str:

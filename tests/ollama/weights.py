@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import ssl
 import tempfile
 import threading
 from pathlib import Path
@@ -52,7 +53,8 @@ class Weights:
         except RuntimeError as error:
             raise Refused(500, f"llama-server process has terminated: {error}") from None
         # Hundreds wait for its hundred connections: the default gives up after five seconds.
-        self.tokenizer = httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket)), timeout=600)
+        way = httpx.HTTPTransport(uds=str(self.socket), verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        self.tokenizer = httpx.Client(transport=way, timeout=600)
         self.server.handle_completions({"prompt": "a", "max_tokens": 1})
 
     def generate(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -103,8 +105,10 @@ class Weights:
         inside = ",".join(f'"{k}":{v}' if isinstance(v, int) else f'"{k}":"{v}"' for k, v in error.items())
         return Refused(400, '{"error":{' + inside + "}}")
 
-    def _cut(self, prompt: str, truncate: bool) -> list[int]:
+    def _cut(self, prompt: str, truncate: bool) -> str | list[int]:
         """What Ollama does to a prompt that is too long, unless told not to: five tokens and the tail are left."""
+        if len(prompt.encode(errors="replace")) < self.context // 2:
+            return prompt  # a token has a byte at least
         body = {"content": prompt, "add_special": True, "parse_special": True}
         ids: list[int] = self.tokenizer.post("http://llama/tokenize", json=body).json()["tokens"]
         if self.old and not truncate and len(ids) > self.context:

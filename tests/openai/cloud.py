@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import httpx
 import xllamacpp
+from serving import NO_TLS
 
 CONTEXT = 2_560
 LONG = {"error": {"message": "This model's maximum context length is 2560 tokens.", "type": "BadRequestError"}}
@@ -67,7 +68,7 @@ class Cloud:
     most_in_flight: int = 0
     over: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, trust_env=False))
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, trust_env=False, verify=NO_TLS))
 
     def add(self, name: str, gguf: Path) -> None:
         self.models[name] = Llama(gguf, name)
