@@ -114,13 +114,19 @@ def _named(url: str, name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def template(servers: Urls) -> str:
+def admin(servers: Urls) -> Iterator[psycopg.Connection]:
+    """What makes and drops databases: one connection for the whole run, since each costs Postgres a process."""
+    with psycopg.connect(conninfo(servers.database_url), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def template(servers: Urls, admin: psycopg.Connection) -> str:
     """A database migrated by Alembic, with the demo's first field stored, so that a ticket has one decision.
 
     Never connected to again, so it can be cloned.
     """
-    with psycopg.connect(conninfo(servers.database_url), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {TEMPLATE}")
+    admin.execute(f"CREATE DATABASE {TEMPLATE}")
     url = _named(servers.database_url, TEMPLATE)
     migrations.upgrade(url)
     engine = make_engine(url, pool_size=1)
@@ -131,32 +137,31 @@ def template(servers: Urls) -> str:
 
 
 @contextmanager
-def cloned(servers: Urls, template: str) -> Iterator[str]:
+def cloned(servers: Urls, admin: psycopg.Connection, template: str) -> Iterator[str]:
     """The URL of a fresh copy of the template."""
     name = f"test_{next(_numbers)}"
-    with psycopg.connect(conninfo(servers.database_url), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
-        yield _named(servers.database_url, name)
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    yield _named(servers.database_url, name)
+    admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
-def clone(servers: Urls) -> Callable[[str], AbstractContextManager[str]]:
+def clone(servers: Urls, admin: psycopg.Connection) -> Callable[[str], AbstractContextManager[str]]:
     """The same of a database that a file has filled, and that nobody is connected to."""
-    return partial(cloned, servers)
+    return partial(cloned, servers, admin)
 
 
 @pytest.fixture
-def database_url(servers: Urls, template: str) -> Iterator[str]:
+def database_url(servers: Urls, admin: psycopg.Connection, template: str) -> Iterator[str]:
     """A database of the test's own."""
-    with cloned(servers, template) as url:
+    with cloned(servers, admin, template) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def module_database(servers: Urls, template: str) -> Iterator[Engine]:
+def module_database(servers: Urls, admin: psycopg.Connection, template: str) -> Iterator[Engine]:
     """A database for all tests of a file that only read what the first one wrote."""
-    with cloned(servers, template) as url:
+    with cloned(servers, admin, template) as url:
         engine = make_engine(url)
         yield engine
         engine.dispose()
