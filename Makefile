@@ -17,7 +17,7 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: export OPENBLAS_NUM_THREADS = 1
 test: .venv/dev.stamp    ## set-up and all tests, lint, types, import contracts
 	@$(MAKE) --no-print-directory --jobs=2 check .venv/compiled.stamp
-	$(BIN)/pytest --numprocesses=5 --dist=loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 check: .venv/dev.stamp   ## lint and types alone
 	$(BIN)/ruff check .
@@ -39,6 +39,7 @@ clean:          ## removes .venv, caches and the demo's data; never .triage
 	@test -n "$(SUPPORTED)" || echo "Not Linux on x86-64: install Postgres (postgres, initdb) and redis-server or valkey-server, and keep them on PATH." >&2
 	@echo "Setting up .venv with $$($(PYTHON) --version) ..."
 	@$(PYTHON) -m venv .venv
+	@$(INSTALL) --require-hashes -r requirements-pip.lock
 
 .venv/run.stamp: requirements.lock pyproject.toml | .venv/bin/python
 	@test -f .venv/dev.stamp || { echo "Installing what Triage needs ..."; $(INSTALL) --require-hashes -r requirements.lock; }

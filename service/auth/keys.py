@@ -44,7 +44,9 @@ class Caller:
 
 
 def create_key(session: Session, name: str, scopes: list[str], source: str | None = None) -> tuple[ApiKey, str]:
-    """A new key and its text, which is shown once; raises InvalidRequest for an unknown scope."""
+    """A new key and its text, which is shown once; raises InvalidRequest without a name or for an unknown scope."""
+    if not name.strip():
+        raise InvalidRequest("The key has no name: say what it is for.")
     unknown = sorted(set(scopes) - set(Scope))
     if unknown or not scopes:
         raise InvalidRequest(f"Unknown scope {', '.join(unknown) or '(none)'}; there are: {', '.join(Scope)}.")

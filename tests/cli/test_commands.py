@@ -51,6 +51,7 @@ def test_a_key_is_shown_once_listed_without_its_text_and_revoked(stored, sql):
     assert sql("SELECT revoked_at IS NOT NULL FROM api_keys") == [(True,)]
     assert stored("keys", "revoke", "01a1feef-60f3-7010-b789-e50222ae6516").code == 1
     assert "tickets:write" in stored("keys", "create", "x", "--scope", "all").err
+    assert "what it is for" in stored("keys", "create", " ", "--scope", "admin").err
 
 
 def test_labels_that_go_and_tickets_that_keep_them_are_named(stored, client, drain, sql, tmp_path):

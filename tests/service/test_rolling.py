@@ -41,7 +41,7 @@ def marks(sql):
 
 
 def judged(database):
-    found = report.build(database, IMPLIED, Window())
+    found = report.build(database, IMPLIED, Window(), catch_up_s=60)
     assert found["counted"]["behind_hours"] == 0
     return sum(row["n"] for row in found["cascade"]["accuracy"])
 
