@@ -18,11 +18,11 @@ from service.config import Config
 from service.outage import Outage
 from workers.arms import Served, serve
 from workers.claim import Claimed, claim, renewed
+from workers.inflight import Open, Scoring
 from workers.llms import Llms
 from workers.ours import Ours
 from workers.pace import Pace
 from workers.settle import Outcomes, Settling
-from workers.slots import Open, Scoring
 from workers.stop import Stop, Stopped
 from workers.sweep import Marks, sweep
 

@@ -17,8 +17,8 @@ from models.errors import EngineDown, EngineError, TriageError, Unavailable
 from workers.arms import Served
 from workers.claim import Batch, Claimed, give_back
 from workers.figures import Figures
+from workers.inflight import Open, Outcome
 from workers.record import Attempt, Done, record, reject
-from workers.slots import Open, Outcome
 from workers.stop import Stop, Stopped
 
 log = structlog.get_logger()

@@ -8,8 +8,8 @@ import pytest
 from workers import drain as drains
 from workers import settle
 from workers.claim import claim
+from workers.inflight import Scoring
 from workers.llm import Llm
-from workers.slots import Scoring
 
 BODIES = [f"My card {number} has not arrived yet" for number in range(10)]
 CALL_S = 0.3
