@@ -1,7 +1,7 @@
-"""The lease on a batch of tickets: claim, renew, give back. Every time here is the database's clock. Used by drain.
+"""The lease on a batch of tickets: claim, renew, give back. Every time here is the database's clock.
 
 A claimed ticket is `working` and carries a lease id. Whoever holds the id may write; an expired lease is claimed anew
-under another id, so a worker that was frozen finds that nothing is its own any more.
+under another id, so a worker that was frozen finds that nothing is its own any more. Used by drain and settle.
 """
 
 import threading

@@ -16,13 +16,13 @@ from models.llm.card import Card, load_card
 from models.llm.prices import Price
 from models.llm.text import Prepared
 from models.taxonomy import Taxonomy, TaxonomyField
+from workers.backoff import Backoff
 from workers.calibrations import counting
 from workers.engines.base import Engine, Scores
 from workers.figures import Figures
 from workers.opinion import Opinion
 from workers.pins import pin_of
 from workers.question import Question
-from workers.retry import Retry
 from workers.scoring import score
 from workers.spend import Spend
 from workers.suspicion import Suspicion
@@ -52,7 +52,7 @@ class Llm:
     card: Card | None = None
     refused: dict[str, str] = field(default_factory=dict)
     error: str | None = "not loaded yet"
-    retry: Retry = field(default_factory=Retry)
+    backoff: Backoff = field(default_factory=Backoff)
     silence: str | None = None
     telling: threading.Lock = field(default_factory=threading.Lock)
     suspicion: Suspicion = field(default_factory=Suspicion)
@@ -192,14 +192,14 @@ class Llm:
             self.spend.add(cost)
 
     def _served(self, card: Card) -> Card:
-        if (why := self.retry.waits(card)) is not None:
+        if (why := self.backoff.waits(card)) is not None:
             raise ConfigError(why)
         try:
             served = self.engine.load(card)
         except ConfigError as error:
-            self.retry.failed(card, error.message)
+            self.backoff.failed(card, error.message)
             raise
-        self.retry = Retry()
+        self.backoff = Backoff()
         return served
 
     def _uncalibrated(self, name: str, labels: TaxonomyField) -> str | None:

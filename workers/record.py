@@ -1,6 +1,6 @@
 """The fenced write: a batch's results become rows in one short transaction, or nothing of a lost lease does.
 
-Called by `drain`. It starts with the lease, so an engine may be asked twice but a result is recorded once.
+Called by `settle`. It starts with the lease, so an engine may be asked twice but a result is recorded once.
 """
 
 from collections import Counter

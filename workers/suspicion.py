@@ -5,8 +5,8 @@ import threading
 from models.errors import EngineDown, EngineError
 from models.llm.answer import filled
 from models.llm.card import Card
+from workers.backoff import Backoff
 from workers.engines.base import Engine, Timings
-from workers.retry import Retry
 from workers.scoring import score
 
 # So many different tickets in a row are refused before the llm is suspected. They are told apart by their texts; but a
@@ -24,7 +24,7 @@ class Suspicion:
 
     def __init__(self) -> None:
         self.why: str | None = None
-        self.retry = Retry()
+        self.backoff = Backoff()
         self._needed = TICKETS
         self._texts: set[int] = set()
         self._refusals = 0
@@ -54,7 +54,7 @@ class Suspicion:
         """
         if self.why is None:
             return None
-        if (error := self.retry.waits(card)) is not None:
+        if (error := self.backoff.waits(card)) is not None:
             raise EngineDown(error)
         try:
             timings = _asked(engine, card, llm)
@@ -62,7 +62,7 @@ class Suspicion:
             raise
         except EngineError as refusal:
             error = f"it refuses every ticket, and a known question too. {refusal.message}"
-            self.retry.failed(card, error)
+            self.backoff.failed(card, error)
             raise EngineDown(error) from None
         self._begin(2 * self._needed)
         return timings
@@ -70,7 +70,7 @@ class Suspicion:
     def _begin(self, needed: int) -> None:
         """Counts from nothing."""
         with self._lock:
-            self._needed, self._refusals, self.why, self.retry = needed, 0, None, Retry()
+            self._needed, self._refusals, self.why, self.backoff = needed, 0, None, Backoff()
             self._texts.clear()
 
 

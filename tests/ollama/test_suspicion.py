@@ -23,7 +23,7 @@ SAID = "Ollama answered without log-probabilities: the first token has no text."
 
 @pytest.fixture(autouse=True)
 def trials_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.retry.FIRST_S", 0.0)
+    monkeypatch.setattr("workers.backoff.FIRST_S", 0.0)
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import json
 
 from clouded import PRICE, Clouded
 
+from workers.backoff import FIRST_S, LONGEST_S
 from workers.llms import Llms
-from workers.retry import FIRST_S, LONGEST_S
 
 
 def answers_uselessly(clouded: Clouded) -> None:
@@ -15,14 +15,14 @@ def answers_uselessly(clouded: Clouded) -> None:
 
 def pause_is_over(llms: Llms) -> None:
     for llm in llms.all.values():
-        llm.retry.not_before = 0.0
+        llm.backoff.not_before = 0.0
 
 
 def pause_is_long(llms: Llms) -> None:
     """So that none ends by itself on a busy machine."""
     for llm in llms.all.values():
-        assert llm.retry.not_before > 0
-        llm.retry.not_before += 3600
+        assert llm.backoff.not_before > 0
+        llm.backoff.not_before += 3600
 
 
 def asked(clouded: Clouded) -> int:
@@ -37,11 +37,11 @@ def test_what_somebody_must_mend_first_is_tried_ever_more_seldom(clouded: Cloude
     before, error = asked(clouded), llms.all["primary"].error
     assert not llms.load()
     assert (asked(clouded), llms.all["primary"].error) == (before, error)
-    pauses = [llms.all["primary"].retry.pause_s]
+    pauses = [llms.all["primary"].backoff.pause_s]
     for _ in range(9):
         pause_is_over(llms)
         assert not llms.load()
-        pauses.append(llms.all["primary"].retry.pause_s)
+        pauses.append(llms.all["primary"].backoff.pause_s)
     assert asked(clouded) > before
     assert pauses == [FIRST_S * 2**n for n in range(9)] + [LONGEST_S]
     pause_is_over(llms)

@@ -23,13 +23,13 @@ def test_a_queue_waits_until_the_server_is_well_again(clouded: Clouded, client: 
 
     assert not llms.load()
     assert (llm.error or "").startswith("it refuses every ticket, and a known question too.")
-    llm.suspicion.retry.not_before += 3600
+    llm.suspicion.backoff.not_before += 3600
     before = len(clouded.cloud.paths)
     assert not llms.load()
     assert len(clouded.cloud.paths) == before, "a trial may cost money"
 
     clouded.cloud.fault, paid = None, spend._not_in_tables
-    llm.suspicion.retry.not_before = 0.0
+    llm.suspicion.backoff.not_before = 0.0
     assert llms.load()
     assert llm.served == served, "it is asked in the form that it was asked in"
     assert spend._not_in_tables > paid

@@ -6,6 +6,7 @@ import pytest
 
 from models.errors import EngineDown, Unavailable
 from workers import drain as drains
+from workers import settle
 from workers.claim import claim
 from workers.llm import Llm
 from workers.pace import FIRST, MOST, Pace
@@ -31,13 +32,13 @@ def at_each_write(monkeypatch):
     """Runs something just before a batch's results are written."""
 
     def watch(seen):
-        real = drains.record
+        real = settle.record
 
         def record(*given):
             seen()
             return real(*given)
 
-        monkeypatch.setattr(drains, "record", record)
+        monkeypatch.setattr(settle, "record", record)
 
     return watch
 
@@ -137,7 +138,7 @@ def test_what_is_in_work_is_written_although_the_next_claim_fails(pairs, ten, sq
 
 
 def test_the_batch_behind_one_that_cannot_be_written_is_written(pairs, ten, sql, monkeypatch):
-    real, writes = drains.record, []
+    real, writes = settle.record, []
 
     def record(*given):
         writes.append(None)
@@ -145,7 +146,7 @@ def test_the_batch_behind_one_that_cannot_be_written_is_written(pairs, ten, sql,
             raise Unavailable("Postgres does not answer")
         return real(*given)
 
-    monkeypatch.setattr(drains, "record", record)
+    monkeypatch.setattr(settle, "record", record)
     monkeypatch.setattr("workers.claim.LONGEST_S", 0.0)
     pairs.run()
     rows = dict(sql("SELECT status, count(*) FROM tickets GROUP BY 1"))
@@ -176,7 +177,7 @@ def test_a_mistake_of_ours_leaves_no_lease_that_lives_on(pairs, ten, monkeypatch
     def mistake(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(drains, "record", mistake)
+    monkeypatch.setattr(settle, "record", mistake)
     with pytest.raises(ZeroDivisionError):
         pairs.run()
     assert [thread.name for thread in threading.enumerate() if thread.name == "renew"] == []
@@ -184,7 +185,7 @@ def test_a_mistake_of_ours_leaves_no_lease_that_lives_on(pairs, ten, monkeypatch
 
 
 def test_a_third_batch_is_claimed_while_one_is_written(pairs, ten, monkeypatch):
-    claims, third, real_claim, real_record = [], threading.Event(), drains.claim, drains.record
+    claims, third, real_claim, real_record = [], threading.Event(), drains.claim, settle.record
 
     def claim(*given, **named):
         claims.append(real_claim(*given, **named))
@@ -197,7 +198,7 @@ def test_a_third_batch_is_claimed_while_one_is_written(pairs, ten, monkeypatch):
         return real_record(*given)
 
     monkeypatch.setattr(drains, "claim", claim)
-    monkeypatch.setattr(drains, "record", record)
+    monkeypatch.setattr(settle, "record", record)
     pairs.run()
     assert sum(len(batch.tickets) for batch in claims) == 10
 

@@ -21,7 +21,7 @@ BODIES = ["My card has not arrived yet", "I want a refund", "tell me a joke", "w
 @pytest.fixture
 def counted(drain, llms, monkeypatch):
     """The figures of a worker that has counted nothing yet."""
-    figures = drain.figures = Figures()
+    figures = drain.figures = drain.settling.figures = Figures()
     for llm in llms.all.values():
         monkeypatch.setattr(llm, "figures", figures)
     return figures

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from models import taxonomy
 from models.db import transaction
 from models.errors import EngineDown, EngineError, TicketRejected, Unavailable
-from workers import drain as drains
+from workers import settle
 from workers.arms import serve
 from workers.claim import claim
 from workers.figures import Figures
@@ -222,11 +222,11 @@ def test_a_stopped_drain_gives_back_what_it_has_not_begun(client, drain, sql, mo
 @pytest.fixture
 def away(monkeypatch):
     """Postgres is away for one kind of write, as often as is told, or for ever; `during` is called each time."""
-    monkeypatch.setattr(drains, "FIRST_AGAIN_S", 0.001)
-    monkeypatch.setattr(drains, "AGAIN_S", 0.001)
+    monkeypatch.setattr(settle, "FIRST_AGAIN_S", 0.001)
+    monkeypatch.setattr(settle, "AGAIN_S", 0.001)
 
     def make(write, times=None, during=lambda: None):
-        real, left = getattr(drains, write), itertools.count() if times is None else iter(range(times))
+        real, left = getattr(settle, write), itertools.count() if times is None else iter(range(times))
 
         def broken(*given, **named):
             for _ in left:
@@ -234,7 +234,7 @@ def away(monkeypatch):
                 raise Unavailable("away")
             return real(*given, **named)
 
-        monkeypatch.setattr(drains, write, broken)
+        monkeypatch.setattr(settle, write, broken)
 
     return make
 
@@ -269,7 +269,7 @@ def test_what_postgres_does_not_take_is_kept_no_longer_than_its_lease(client, dr
 
 
 def test_a_worker_that_is_told_to_stop_waits_no_longer_for_postgres(client, drain, sql, away, monkeypatch):
-    monkeypatch.setattr(drains, "FINISH_S", 0.0)
+    monkeypatch.setattr("workers.stop.FINISH_S", 0.0)
     post(client)
     away("record", during=drain.stop)
     drain.run()

@@ -6,6 +6,9 @@ import time
 import pytest
 
 from workers import drain as drains
+from workers import settle
+from workers.claim import claim
+from workers.inflight import Scoring
 from workers.llm import Llm
 
 BODIES = [f"My card {number} has not arrived yet" for number in range(10)]
@@ -28,13 +31,13 @@ def slow(monkeypatch):
 @pytest.fixture
 def given_back(monkeypatch):
     """The tickets that went back, batch by batch."""
-    real, found = drains.give_back, []
+    real, found = settle.give_back, []
 
     def noted(engine, batch, ids, **more):
         found.append((ids, more))
         real(engine, batch, ids, **more)
 
-    monkeypatch.setattr(drains, "give_back", noted)
+    monkeypatch.setattr(settle, "give_back", noted)
     return found
 
 
@@ -54,7 +57,7 @@ def test_what_was_not_begun_goes_back_at_no_cost_and_keeps_its_place(client, dra
 
 
 def test_a_batch_that_nobody_has_begun_is_over_when_it_is_stopped():
-    scoring = drains.Scoring([], score=lambda ticket: pytest.fail("nobody begins"))
+    scoring = Scoring([], score=lambda ticket: pytest.fail("nobody begins"))
     scoring.stop()
     assert scoring.over.is_set()
 
@@ -62,7 +65,7 @@ def test_a_batch_that_nobody_has_begun_is_over_when_it_is_stopped():
 def test_what_is_in_hand_when_it_is_stopped_is_waited_for(client, drain, sql):
     """The slots have four of ten, then the batch is stopped, then the four are answered."""
     client.post("/v1/tickets/batch", json={"tickets": [{"body": body} for body in BODIES]}).raise_for_status()
-    batch = drains.claim(drain.database, len(BODIES))
+    batch = claim(drain.database, len(BODIES))
     begun, go_on = threading.Barrier(5), threading.Event()
 
     def score(ticket):
@@ -70,7 +73,7 @@ def test_what_is_in_hand_when_it_is_stopped_is_waited_for(client, drain, sql):
         go_on.wait(30)
         return ticket.id
 
-    scoring = drains.Scoring(batch.tickets, score)
+    scoring = Scoring(batch.tickets, score)
     scoring.start(drain.pool, 4)
     begun.wait(30)
     scoring.stop()

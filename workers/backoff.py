@@ -1,6 +1,6 @@
 """When an llm that somebody has to mend first is loaded again: ever more seldom, as each trial may cost money.
 
-Called by `llm`.
+Used by `llm` and `suspicion`.
 """
 
 import time
@@ -12,7 +12,7 @@ FIRST_S, LONGEST_S = 2.0, 600.0
 
 
 @dataclass(slots=True)
-class Retry:
+class Backoff:
     """One llm's. Each failure with the same card doubles the pause; another card is tried at once."""
 
     card: Card | None = None

@@ -1,4 +1,4 @@
-"""A batch's tickets on their way through the engine's slots. Used by drain."""
+"""A batch's tickets on their way through the engine's slots. Used by drain and settle."""
 
 import threading
 import time
