@@ -1,7 +1,6 @@
 """The API process: one FastAPI application, started by `triage serve`."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from service.api.request_ids import RequestIds
 from service.api.shortcut import Shortcut
 from service.auth.known import Keys
 from service.experiments.rollups.roller import Roller
+from service.garbage import when_loaded
 from service.helpdesks import build_all
 from service.intake.depth import Depth
 from service.intake.door import Door
@@ -41,7 +41,6 @@ from service.queue import Bell
 from service.settings import Loaded, connection_secrets
 
 DRAIN_S = 10
-GARBAGE = 20_000  # new objects before a look for garbage; at the interpreter's 700 there was one with every few posts
 
 
 @dataclass(frozen=True)
@@ -130,12 +129,5 @@ def server(loaded: Loaded, schema: Schema) -> uvicorn.Server:
 def run(loaded: Loaded, schema: Schema) -> None:
     """Serves until SIGTERM or SIGINT, then answers what is open and returns."""
     made = server(loaded, schema)
-    _spare_collections()
+    when_loaded()
     made.run()
-
-
-def _spare_collections() -> None:
-    """What is loaded by now stays for ever: looking through it for garbage would hold up every request each time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE)

@@ -33,6 +33,7 @@ from service.auth.keys import create_key
 from service.datadir import Urls
 from service.embedded import EmbeddedServers
 from service.experiments import report
+from service.garbage import while_loading
 from service.servers import POSTGRES_SETTINGS
 from service.settings import Loaded
 from workers.drain import Drain
@@ -59,7 +60,7 @@ MUCH = 6 << 30  # bytes; a run takes less than two
 
 def pytest_configure() -> None:
     """Temporary folders lie in memory where there is room: most of them hold a Postgres that lives for seconds."""
-    gc.disable()  # until all is collected
+    while_loading()
     if "TMPDIR" in os.environ or not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)):
         return
     room = min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available)
@@ -71,7 +72,6 @@ def pytest_collection_finish() -> None:
     """All that is loaded by now stays to the end, and is not looked through for garbage in between."""
     gc.collect()
     gc.freeze()
-    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

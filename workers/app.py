@@ -10,6 +10,7 @@ from typing import Any
 from celery import signals
 from celery.exceptions import SecurityWarning
 
+from service.garbage import when_loaded
 from service.queue import QUEUE, celery_app
 from service.settings import Loaded
 from workers.losses import CONSUMER, Losses
@@ -45,6 +46,7 @@ def run(loaded: Loaded) -> None:
     _connect(runtime)
     losses = Losses(loaded.settings.urls()[1])
     logging.getLogger(CONSUMER).addFilter(losses)
+    when_loaded()
     try:
         app.worker_main(list(ARGUMENTS))
     finally:

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import structlog
@@ -13,18 +13,18 @@ from sqlalchemy import Engine
 
 from models import taxonomy
 from models.db import transaction
-from models.errors import Unavailable
+from models.errors import TriageError, Unavailable
 from service.config import Config
 from service.outage import Outage
 from workers.arms import Served, serve
-from workers.claim import Claimed, claim, renewed
+from workers.claim import Claimed, claim, give_back, renewed
 from workers.inflight import Open, Scoring
 from workers.llms import Llms
 from workers.ours import Ours
 from workers.pace import Pace
 from workers.settle import Outcomes, Settling
 from workers.stop import Stop, Stopped
-from workers.sweep import Marks, sweep
+from workers.sweep import Marks, Reach, sweep
 
 log = structlog.get_logger()
 OPEN = 2  # batches in work: while one is written, the engine's slots have the next, and one more is claimed
@@ -45,12 +45,13 @@ class Drain:
         self.stopping = Stop()
         self.going = True  # no engine is away
         self.marks: Marks | None = None
+        self.reach = Reach()
         self.outage = Outage()
         self.settling = Settling(database, self.figures, self.stopping, self._tell)
 
     def sweep(self) -> None:
         """Reads where the queue begins, for the claims to come; called now and then from a thread beside them."""
-        self.marks = sweep(self.database, self.figures)
+        self.marks = sweep(self.database, self.figures, self.reach)
 
     def run(self) -> None:
         """Works until nothing is due. If another thread drains already, that one looks once more instead."""
@@ -94,10 +95,20 @@ class Drain:
                         away = error
                 batches.popleft().close()
         finally:  # a lease must not outlive the work, whatever went wrong
-            for one in batches:
-                one.close()
+            self._leave(batches)
         if away is not None:
             raise away
+
+    def _leave(self, batches: "deque[Open]") -> None:
+        """The batch that could not be written waits for its lease's end, then each of its tickets is tried alone.
+
+        The others go back at once, since they have nothing to do with that.
+        """
+        for place, one in enumerate(batches):
+            one.close()
+            if place > 0:
+                with suppress(TriageError):
+                    give_back(self.database, one.batch, [ticket.id for ticket in one.batch.tickets])
 
     @contextmanager
     def _claiming(self, batches: "deque[Open]", *, going: bool) -> Iterator[None]:
@@ -133,6 +144,8 @@ class Drain:
             version, vocabulary = taxonomy.active(session)
         if self.llms.behind(vocabulary):
             return None  # the look after this drain tells it, and goes on
+        if self.marks is None or self.marks.old:
+            self.sweep()
         batch = claim(self.database, self.pace.size, busy=busy, marks=self.marks, figures=self.figures)
         if not batch.tickets:
             return None

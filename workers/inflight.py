@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from uuid import UUID
 
+from models.errors import TriageError
 from workers.arms import Served
 from workers.claim import Batch, Claimed
 
@@ -57,8 +58,16 @@ class Scoring:
     def _outcome(self, ticket: Claimed) -> Outcome:
         try:
             return self.score(ticket)
+        except TriageError as error:
+            return _alone(error)
         except BaseException as error:
             return error
+
+
+def _alone(error: TriageError) -> TriageError:
+    """Without what led to it, which would keep the ticket's text until someone looks for garbage."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 @dataclass(frozen=True, slots=True)

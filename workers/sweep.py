@@ -4,12 +4,16 @@ While a long transaction is open, as a backup's, Postgres keeps an index entry f
 and who reads the queue from its beginning passes them all. So a claim begins at the marks that a sweep has read.
 """
 
+import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import structlog
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Row, text
+from sqlalchemy.orm import Session
 
 from models.db import transaction
 from models.tables import BULK_PRIORITY
@@ -19,7 +23,8 @@ log = structlog.get_logger()
 SWEEP_S = 1.0
 OLD_S = 10.0  # of marks: who reads no newer ones may not claim by them
 SLACK = "5 seconds"  # a ticket is due from its transaction's beginning on, and seen from its end on
-GRACE = "10 seconds"  # after Postgres has started, for who held a lease before: nobody could renew it or write
+GRACE_S = 10.0  # after Postgres was away, for who held a lease before: nobody could renew it or write
+AWAY_S = 10.0  # without a sweep, after which that may have been so
 PRIORITIES = list(range(BULK_PRIORITY + 1))
 
 MOST_LOST = 3
@@ -31,7 +36,7 @@ EXPIRE = text("""
         last_error = CASE WHEN lost_leases + 1 >= :most THEN :lost ELSE last_error END
     WHERE id = ANY(ARRAY(SELECT id FROM tickets WHERE status = 'working' AND lease_until < now()
                              AND ((claimed_at < pg_postmaster_start_time()) IS NOT TRUE
-                                  OR pg_postmaster_start_time() < now() - CAST(:grace AS interval))
+                                  OR pg_postmaster_start_time() < now() - make_interval(secs => :grace))
                          FOR UPDATE SKIP LOCKED))
     RETURNING id, lost_leases""")
 MARKS = text("""
@@ -54,16 +59,37 @@ class Marks:
         return time.monotonic() - self.read_at > OLD_S
 
 
-def sweep(engine: Engine, figures: Figures | None = None) -> Marks:
-    """Makes expired leases due again, or fails what lost MOST_LOST workers in a row; then reads where the queue begins.
+class Reach:
+    """Whether Postgres was within reach lately: frozen, or with its network gone, it has not started anew since."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self.clock = clock
+        self.seen: float | None = None
+        self.again = -math.inf  # when it had last come back
+
+    def steady(self) -> bool:
+        """To be asked while it answers. Where every answer takes that long, every second time is steady."""
+        now = self.clock()
+        if self.seen is not None and now - self.seen > AWAY_S and now - self.again > 2 * GRACE_S:
+            self.again = now
+        self.seen = now
+        return now - self.again >= GRACE_S
+
+
+def sweep(engine: Engine, figures: Figures | None = None, reach: Reach | None = None) -> Marks:
+    """Reads where the queue begins; makes expired leases due again, or fails what lost MOST_LOST workers in a row.
 
     What comes to be due below the marks is seen by the next sweep.
     """
     with transaction(engine) as session:
-        lost = session.execute(EXPIRE, {"most": MOST_LOST, "lost": LOST, "grace": GRACE}).all()
         since = session.scalars(MARKS, {"slack": SLACK, "priorities": PRIORITIES}).all()
+        lost = _expire(session) if reach is None or reach.steady() else []
     if lost and figures is not None:
         figures.swept(len(lost), sum(row.lost_leases >= MOST_LOST for row in lost))
     if lost:
         log.warning("lease.expired", tickets={str(row.id): row.lost_leases for row in lost})
     return Marks(list(since))
+
+
+def _expire(session: Session) -> Sequence[Row[Any]]:
+    return session.execute(EXPIRE, {"most": MOST_LOST, "lost": LOST, "grace": GRACE_S}).all()

@@ -1,19 +1,16 @@
 """The command line `triage`: a file or folder per group of commands. Errors are a sentence on stderr, no traceback."""
 
-import gc
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# New objects before a look for garbage, and how many looks before one at the older ones: what a start loads stays for
-# ever, and looking through it again and again was a fifth of every start.
-SELDOM = (50_000, 20, 50)
+from service.garbage import while_loading
 
 
 def main() -> None:
     """The entry point."""
-    gc.set_threshold(*SELDOM)
+    while_loading()
     with _interruptible():
         from service.cli.commands import application, needed, run
 

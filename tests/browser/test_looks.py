@@ -42,10 +42,11 @@ def test_axe_finds_nothing_serious_and_400_pixels_are_enough(chromium, site, coo
         page = person.open(address(site, path))
         assert serious(page) == []
         page.emulate_media(color_scheme="dark")
-        page.set_viewport_size({"width": 400, "height": 800})
         page.reload()
+        assert serious(page, runOnly=["color-contrast"]) == []
+        page.set_viewport_size({"width": 400, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
-        assert serious(page, runOnly=["color-contrast", "scrollable-region-focusable", "target-size"]) == []
+        assert serious(page, runOnly=["scrollable-region-focusable", "target-size"]) == []
         person.errors = [said for said in person.errors if "404" not in said and "422" not in said]
 
 

@@ -1,6 +1,9 @@
 """The group commit against bad tickets, doors that lock each other, and lost connections: it never stays shut."""
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from collections.abc import Callable
 from uuid import UUID
 
@@ -12,7 +15,7 @@ from models.db import conninfo, transaction
 from models.errors import InvalidRequest, TriageError, Unavailable
 from models.tables import ApiKey
 from service.intake.door import GROUP_TICKETS, WRITERS, Door
-from service.intake.submission import Receipt, Submission
+from service.intake.submission import NewTicket, Receipt, Submission
 
 
 def spoiled(**values: str) -> Submission:
@@ -54,6 +57,29 @@ def test_bad_tickets_in_one_group_harm_nobody_else(database_url: str, sql: Sql, 
     assert stored == {found[0].id: body for body, found in receipts.items() if isinstance(found, list)}
     assert len(stored) == 4
     assert sql("SELECT key, answer->'receipts'->0->>'id' FROM idempotency_keys") == [("once", keyed[0].id)]
+
+
+class Watched(list[NewTicket]):
+    """A list that can be looked after."""
+
+
+def test_what_is_refused_leaves_the_memory_without_a_look_for_garbage(database_url: str) -> None:
+    async def left() -> object:
+        async with door(database_url) as made:
+            refused = spoiled(body="a \0 in the text")
+            refused.tickets = Watched(refused.tickets)
+            seen = weakref.ref(refused.tickets)
+            with contextlib.suppress(InvalidRequest):
+                await made.commit(refused)
+            del refused
+            await asyncio.gather(*made.writing)
+            return seen()
+
+    gc.disable()
+    try:
+        assert asyncio.run(left()) is None
+    finally:
+        gc.enable()
 
 
 def test_a_ticket_beyond_a_limit_of_postgres_sinks_nobody_else(database_url: str, sql: Sql) -> None:

@@ -215,3 +215,17 @@ def test_a_claim_beside_a_write_that_fails_ends_no_drain(pairs, ten, sql, monkey
     monkeypatch.setattr(drains, "claim", once)
     pairs.run()
     assert sql("SELECT status, count(*) FROM tickets GROUP BY 1") == [("done", 10)]
+
+
+def test_a_bug_while_one_batch_is_written_leaves_the_others_as_they_were(pairs, ten, sql, at_each_write):
+    def bug():
+        raise RuntimeError
+
+    at_each_write(bug)
+    with pytest.raises(RuntimeError):
+        pairs.run()
+    assert sql("SELECT count(*), count(DISTINCT lease_id) FROM tickets WHERE status = 'working'") == [(2, 1)]
+    assert sql("SELECT max(lost_leases), max(attempts) FROM tickets") == [(0, 0)]
+    assert sql("SELECT count(*) FROM tickets WHERE status = 'queued' AND lease_until IS NULL AND due_at <= now()") == [
+        (8,)
+    ]

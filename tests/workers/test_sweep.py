@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from workers.claim import claim, give_back
-from workers.sweep import PRIORITIES, sweep
+from workers.sweep import AWAY_S, GRACE_S, PRIORITIES, Reach, sweep
 
 INSERT = """
     INSERT INTO tickets (id, source, subject, body, raw, content_sha256, shadow, shadow_rate, priority)
@@ -102,17 +102,35 @@ BEFORE = "UPDATE tickets SET claimed_at = pg_postmaster_start_time() - interval 
 
 @pytest.mark.parametrize(
     ("grace", "claimed", "found"),
-    [("1 day", BEFORE, False), ("0 seconds", BEFORE, True), ("1 day", "SELECT", True)],
+    [(86_400, BEFORE, False), (0, BEFORE, True), (86_400, "SELECT", True)],
     ids=["held through a restart", "long ago", "claimed after it"],
 )
 def test_who_held_a_lease_while_postgres_restarted_has_time_to_write(database, sql, monkeypatch, grace, claimed, found):
-    monkeypatch.setattr("workers.sweep.GRACE", grace)
+    monkeypatch.setattr("workers.sweep.GRACE_S", grace)
     insert(sql, "late")
     claim(database, 1)
     sql(claimed)
     sql("UPDATE tickets SET lease_until = now() - interval '1 second'")
     sweep(database)
     assert sql("SELECT status, lost_leases FROM tickets") == [("queued", 1) if found else ("working", 0)]
+
+
+def test_nor_are_leases_ended_as_soon_as_a_frozen_postgres_answers_again(database, sql):
+    times = iter((0, AWAY_S + 1, AWAY_S + GRACE_S, AWAY_S + GRACE_S + 1))
+    reach = Reach(lambda: next(times))
+    insert(sql, "late")
+    claim(database, 1)
+    sql("UPDATE tickets SET lease_until = now() - interval '1 second'")
+    assert reach.steady()
+    for ended in (False, False, True):
+        sweep(database, None, reach)
+        assert sql("SELECT status, lost_leases FROM tickets") == [("queued", 1) if ended else ("working", 0)]
+
+
+def test_where_every_answer_takes_long_leases_end_all_the_same():
+    times = iter(range(0, 100, 15))
+    reach = Reach(lambda: next(times))
+    assert [reach.steady() for _ in range(7)] == [True, False, True, False, True, False, True]
 
 
 def test_a_drain_claims_by_the_marks_of_its_last_sweep(drain, sql):
