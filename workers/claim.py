@@ -90,20 +90,26 @@ class Batch:
 
 
 def claim(
-    engine: Engine, most: int, *, busy: bool = False, marks: Marks | None = None, figures: Figures | None = None
+    engine: Engine,
+    most: int,
+    *,
+    busy: bool = False,
+    slow: bool = False,
+    marks: Marks | None = None,
+    figures: Figures | None = None,
 ) -> Batch:
     """Up to `most` due tickets, urgent and old ones first, from the `marks` on; without such it sweeps.
 
     A ticket that lost a worker is claimed alone, so that its neighbours do not die with it: a `busy` worker gets
-    nothing while there is one.
+    nothing while there is one, and one with `slow` calls, which may take minutes, passes it by.
     """
     if marks is None or marks.old:
         marks = sweep(engine, figures)
     lease = new_id()
     given = {"lease": lease, "span": LEASE}
     with transaction(engine) as session:
-        waits = busy and session.scalar(SUSPECTS)
-        suspects = [] if busy else session.execute(CLAIM_SUSPECT, given).all()
+        waits = busy and not slow and session.scalar(SUSPECTS)
+        suspects = [] if busy or slow else session.execute(CLAIM_SUSPECT, given).all()
         wanted = given | {"most": most, "priorities": PRIORITIES, "since": marks.since}
         rows = suspects or ([] if waits else session.execute(CLAIM_BATCH, wanted).all())
     return Batch(lease, [Claimed(*row) for row in rows], suspect=bool(suspects))

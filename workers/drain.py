@@ -29,6 +29,7 @@ from workers.sweep import Marks, Reach, sweep
 log = structlog.get_logger()
 OPEN = 2  # batches in work: while one is written, the engine's slots have the next, and one more is claimed
 HALF_LEASE_S = 30.0
+SLOW_S = 0.5  # between two looks at the queue while there is nothing but slow calls
 
 
 class Drain:
@@ -44,6 +45,7 @@ class Drain:
         self.rung = threading.Event()
         self.stopping = Stop()
         self.going = True  # no engine is away
+        self.slow: list[Open] = []  # what an engine has had in hand for half a lease; its neighbours are written
         self.marks: Marks | None = None
         self.reach = Reach()
         self.outage = Outage()
@@ -73,7 +75,10 @@ class Drain:
         self.stopping.set()
 
     def close(self) -> None:
-        """Lets its threads go."""
+        """Gives back what is still in the engine's hands after FINISH_S, and lets its threads go."""
+        self.stop()
+        while self.slow:
+            self._settle_slow()
         for pool in (self.pool, self.claimer):
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -85,19 +90,44 @@ class Drain:
         batches: deque[Open] = deque()
         away: Unavailable | None = None
         try:
-            while self._claim_ahead(batches, going=away is None and self.going):
-                one = batches[0]
-                self._wait(one.scoring)
-                with self._claiming(batches, going=away is None and self.going):
-                    try:
-                        self._finish(one)
-                    except Unavailable as error:
-                        away = error
-                batches.popleft().close()
+            while self._claim_ahead(batches, going=away is None and self.going) or self._waits(away):
+                if batches:
+                    self._wait(batches[0].scoring)
+                    with self._claiming(batches, going=away is None and self.going):
+                        away = self._settled(batches[0]) or away
+                    batches.popleft()
+                away = self._settle_slow(0.0 if batches else SLOW_S) or away
         finally:  # a lease must not outlive the work, whatever went wrong
             self._leave(batches)
         if away is not None:
             raise away
+
+    def _waits(self, away: Unavailable | None) -> bool:
+        """Whether there is nothing to do but to wait for a slow engine."""
+        return bool(self.slow) and away is None and self.going
+
+    def _settled(self, one: Open) -> Unavailable | None:
+        """Settles what has an outcome, and keeps what has none for later; why Postgres did not take it, if so."""
+        now, later = (one, None) if self.stopping.late() else one.split()
+        try:
+            self._finish(now)
+        except Unavailable as error:
+            return error
+        finally:
+            if later is None:
+                one.close()
+            else:
+                self.slow.append(later)
+        return None
+
+    def _settle_slow(self, patience_s: float = SLOW_S) -> Unavailable | None:
+        """What has its outcomes by now, or within the patience; all of it when a stopping worker may wait no longer."""
+        away = None
+        for one in list(self.slow):
+            if one.scoring.over.wait(patience_s / len(self.slow)) or self.stopping.late():
+                self.slow.remove(one)
+                away = self._settled(one) or away
+        return away
 
     def _leave(self, batches: "deque[Open]") -> None:
         """The batch that could not be written waits for its lease's end, then each of its tickets is tried alone.
@@ -124,8 +154,8 @@ class Drain:
 
     def _claim_ahead(self, batches: "deque[Open]", most: int = OPEN, *, going: bool) -> bool:
         """Fills up to `most` batches, unless one that must be alone is among them; whether there is one at all."""
-        while going and not self.stopping.is_set() and len(batches) < most:
-            if any(one.batch.suspect for one in batches):
+        while going and not self.stopping.is_set() and len(batches) < most and self._has_slots():
+            if any(one.batch.suspect for one in (*batches, *self.slow)):
                 break
             try:
                 found = self._claim(busy=bool(batches))
@@ -138,6 +168,9 @@ class Drain:
             batches.append(found)
         return bool(batches)
 
+    def _has_slots(self) -> bool:
+        return sum(len(one.batch.tickets) for one in self.slow) < self.pace.parallel
+
     def _claim(self, *, busy: bool) -> Open | None:
         """The next batch, with the engine; None when nothing is due, or an llm is to be told other labels first."""
         with transaction(self.database) as session:
@@ -146,7 +179,8 @@ class Drain:
             return None  # the look after this drain tells it, and goes on
         if self.marks is None or self.marks.old:
             self.sweep()
-        batch = claim(self.database, self.pace.size, busy=busy, marks=self.marks, figures=self.figures)
+        size, figures = self.pace.size, self.figures
+        batch = claim(self.database, size, busy=busy, slow=bool(self.slow), marks=self.marks, figures=figures)
         if not batch.tickets:
             return None
         if not busy:
@@ -177,14 +211,15 @@ class Drain:
         return serve(self.llms, self.config, vocabulary, ticket)
 
     def _wait(self, scoring: Scoring) -> None:
-        """Until all are scored, or for FINISH_S after the worker was told to stop.
+        """Until all are scored, or for half a lease, or for FINISH_S after the worker was told to stop.
 
-        What has waited for half a lease goes back: the engine has become slower than when the batch was sized.
+        What nobody has begun by then goes back: the engine has become slower than when the batch was sized.
         """
         while not scoring.over.wait(0.2):
+            if self.stopping.late():
+                return
             if time.monotonic() - scoring.since > HALF_LEASE_S:
                 scoring.stop()
-            if self.stopping.late():
                 return
 
     def _tell(self, away: Unavailable) -> None:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from models.errors import TriageError
@@ -24,6 +24,7 @@ class Scoring:
     def __init__(self, tickets: list[Claimed], score: Callable[[Claimed], Served]):
         self.tickets, self.score = tickets, score
         self.waiting = deque(tickets)
+        self.dropped: set[UUID] = set()
         self.wanted = len(tickets)
         self.outcomes: dict[UUID, Outcome] = {}
         self.over = threading.Event()
@@ -36,9 +37,14 @@ class Scoring:
 
     def stop(self) -> None:
         """What nobody has begun is not begun any more, nor waited for."""
-        while self._next() is not None:
+        while (ticket := self._next()) is not None:
+            self.dropped.add(ticket.id)
             self.wanted -= 1
         self._look()
+
+    def in_hand(self) -> set[UUID]:
+        """After a stop: what the engine was given and has not answered."""
+        return {ticket.id for ticket in self.tickets} - self.outcomes.keys() - self.dropped
 
     def _work(self) -> None:
         while (ticket := self._next()) is not None:
@@ -78,6 +84,14 @@ class Open:
     version: int
     scoring: Scoring
     lease: AbstractContextManager[None]
+
+    def split(self) -> "tuple[Open, Open | None]":
+        """After a stop: what can be settled, and under the same lease what the engine still has in hand."""
+        held = self.scoring.in_hand()
+        return self._of(lambda one: one.id not in held), self._of(lambda one: one.id in held) if held else None
+
+    def _of(self, some: Callable[[Claimed], bool]) -> "Open":
+        return replace(self, batch=replace(self.batch, tickets=[one for one in self.batch.tickets if some(one)]))
 
     def close(self) -> None:
         """Lets the lease go; what nobody has begun is not begun any more."""

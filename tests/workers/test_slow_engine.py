@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from processes import eventually
 
 from workers import drain as drains
 from workers import settle
@@ -42,8 +43,7 @@ def given_back(monkeypatch):
 
 
 def test_what_was_not_begun_goes_back_at_no_cost_and_keeps_its_place(client, drain, sql, slow, given_back):
-    tickets = [{"body": body} for body in BODIES]
-    client.post("/v1/tickets/batch", json={"tickets": tickets}).raise_for_status()
+    post(client, BODIES)
     places = dict(sql("SELECT id, due_at FROM tickets"))
     drain.run()
     batches = [ids for ids, more in given_back if ids]
@@ -56,6 +56,62 @@ def test_what_was_not_begun_goes_back_at_no_cost_and_keeps_its_place(client, dra
     assert sql("SELECT count(*), count(DISTINCT ticket_id) FROM triages") == [(len(BODIES), len(BODIES))]
 
 
+@pytest.fixture
+def hanging(client, drain, sql, monkeypatch):
+    """A drain at work, one of whose calls hangs until it is told to end; by now the nine others are done."""
+    monkeypatch.setattr(drains, "HALF_LEASE_S", 0.1)
+    real, end = drain._score, threading.Event()
+
+    def score(vocabulary, ticket):
+        if ticket.body == BODIES[0]:
+            end.wait(60)
+        return real(vocabulary, ticket)
+
+    monkeypatch.setattr(drain, "_score", score)
+    post(client, BODIES)
+    thread = threading.Thread(target=drain.run)
+    thread.start()
+    eventually(lambda: states(sql) == {"done": 9, "working": 1}, why="one call held the others up")
+    yield end
+    end.set()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def post(client, bodies):
+    client.post("/v1/tickets/batch", json={"tickets": [{"body": body} for body in bodies]}).raise_for_status()
+
+
+def states(sql):
+    return dict(sql("SELECT status, count(*) FROM tickets GROUP BY 1"))
+
+
+def test_a_call_that_hangs_holds_up_nobody_else(client, sql, hanging):
+    post(client, ["One that comes meanwhile"])
+    eventually(lambda: states(sql) == {"done": 10, "working": 1}, why="the worker claims no more")
+    hanging.set()
+    eventually(lambda: states(sql) == {"done": 11}, why="what hung was not written when it ended")
+    assert sql("SELECT count(*), count(DISTINCT ticket_id) FROM triages") == [(11, 11)]
+    assert sql("SELECT max(attempts), max(lost_leases), count(lease_id) FROM tickets") == [(0, 0, 0)]
+
+
+def test_a_call_that_hangs_goes_back_when_the_worker_stops(drain, sql, hanging, monkeypatch):
+    monkeypatch.setattr("workers.stop.FINISH_S", 0.0)
+    drain.stop()
+    eventually(lambda: states(sql) == {"done": 9, "queued": 1}, why="it was not given back")
+    assert sql("SELECT max(attempts), max(lost_leases), count(lease_id) FROM tickets") == [(0, 0, 0)]
+
+
+def test_who_may_kill_a_worker_is_not_claimed_beside_a_call_that_hangs(client, sql, hanging):
+    post(client, ["It has lost a worker"])
+    sql("UPDATE tickets SET lost_leases = 1, status = 'queued' WHERE body = 'It has lost a worker'")
+    post(client, ["One that comes meanwhile"])
+    eventually(lambda: sql("SELECT status FROM tickets WHERE body = 'One that comes meanwhile'") == [("done",)])
+    assert sql("SELECT status FROM tickets WHERE lost_leases = 1") == [("queued",)]
+    hanging.set()
+    eventually(lambda: states(sql) == {"done": 12})
+
+
 def test_a_batch_that_nobody_has_begun_is_over_when_it_is_stopped():
     scoring = Scoring([], score=lambda ticket: pytest.fail("nobody begins"))
     scoring.stop()
@@ -64,7 +120,7 @@ def test_a_batch_that_nobody_has_begun_is_over_when_it_is_stopped():
 
 def test_what_is_in_hand_when_it_is_stopped_is_waited_for(client, drain, sql):
     """The slots have four of ten, then the batch is stopped, then the four are answered."""
-    client.post("/v1/tickets/batch", json={"tickets": [{"body": body} for body in BODIES]}).raise_for_status()
+    post(client, BODIES)
     batch = claim(drain.database, len(BODIES))
     begun, go_on = threading.Barrier(5), threading.Event()
 
