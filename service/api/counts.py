@@ -27,13 +27,13 @@ class Counts:
         self.tickets = {"new": 0, "repeated": 0}
         self.refused = dict.fromkeys((*REASONS.values(), BAD, OURS), 0)
 
-    def taken(self, submission: Submission, bad: int = 0) -> None:
-        """It is answered with receipts; beside its tickets there were so many `bad` ones in its batch."""
+    def taken(self, submission: Submission) -> None:
+        """It is answered with receipts; beside its tickets there may be bad ones in its batch."""
         pairs = zip(submission.receipts, submission.tickets, strict=False)
         new = sum(receipt.id == str(ticket.id) for receipt, ticket in pairs)  # a repeat has the id of its row
         self.tickets["new"] += new
         self.tickets["repeated"] += len(submission.receipts) - new
-        self.refused[BAD] += bad
+        self.refused[BAD] += len(submission.refused)
 
     def refuse(self, request: Request, error: Exception) -> None:
         """A request ends with this error; only those that bring tickets count."""

@@ -32,6 +32,7 @@ router = APIRouter(tags=["tickets"])
 BATCH = 1000
 WAIT_MOST_S = 30
 MOST_OF_A_TICKET = "TRIAGE_MAX_TICKET_BYTES"
+REFUSED = "It was refused when it was first sent under this Idempotency-Key; send it under a new one."
 WRITER = needs(Scope.TICKETS_WRITE)
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
 
@@ -82,9 +83,11 @@ async def post_batch(request: Request, caller: TicketWriter, idempotency_key: Id
     # In a thread, because a batch of 16 MB would keep every other request waiting for half a second.
     items = await run_in_threadpool(_admit_all, request, caller, raw)
     tickets = [item for item in items if isinstance(item, NewTicket)]
-    submission = Submission(tickets, caller.id, idempotency_key, _hash(raw))
-    receipts = iter(await _commit(request, submission, bad=len(items) - len(tickets)))
-    answers = [_accepted(next(receipts)) if isinstance(item, NewTicket) else {"error": item} for item in items]
+    bad = [place for place, item in enumerate(items) if not isinstance(item, NewTicket)]
+    submission = Submission(tickets, caller.id, idempotency_key, _hash(raw), bad)
+    receipts = iter(await _commit(request, submission))
+    refused = set(submission.refused)
+    answers = [_refused(item) if at in refused else _accepted(next(receipts)) for at, item in enumerate(items)]
     return JSONResponse({"items": answers}, 202)
 
 
@@ -121,11 +124,11 @@ def _from_helpdesk(event: Incoming, raw: bytes, connection: str, config: Config)
     return new_ticket(validate(given), raw, source=connection, config=config)
 
 
-async def _commit(request: Request, submission: Submission, bad: int = 0) -> list[Receipt]:
+async def _commit(request: Request, submission: Submission) -> list[Receipt]:
     state = request.app.state
     state.depth.admit(len(submission.tickets))
     receipts: list[Receipt] = await state.door.commit(submission)
-    state.counts.taken(submission, bad)
+    state.counts.taken(submission)
     state.bell.ring()
     log.debug("tickets.taken", tickets=[receipt.id for receipt in receipts])
     return receipts
@@ -151,7 +154,7 @@ def _admit_item(request: Request, caller: Caller, item: Any) -> NewTicket | dict
             raise TooLarge(f"The ticket is larger than {limit} bytes; the setting {MOST_OF_A_TICKET} limits it.")
         return _admit(request, caller, item, raw, BULK_PRIORITY)
     except TriageError as error:
-        return {"status": error.status, "title": error.title, "detail": error.message}
+        return _error(error)
 
 
 def _admit(request: Request, caller: Caller, value: Any, raw: bytes, priority: int = 1) -> NewTicket:
@@ -163,6 +166,15 @@ def _admit(request: Request, caller: Caller, value: Any, raw: bytes, priority: i
 
 def _accepted(receipt: Receipt) -> dict[str, Any]:
     return receipt.as_json() | {"url": f"/v1/tickets/{receipt.id}"}
+
+
+def _refused(item: NewTicket | dict[str, Any]) -> dict[str, Any]:
+    """An item of a batch and its error; it would be a ticket today if a limit was raised since it was first sent."""
+    return {"error": _error(InvalidRequest(REFUSED)) if isinstance(item, NewTicket) else item}
+
+
+def _error(error: TriageError) -> dict[str, Any]:
+    return {"status": error.status, "title": error.title, "detail": error.message}
 
 
 def _hash(raw: bytes) -> bytes:

@@ -22,7 +22,7 @@ READ_KEYS = """
     JOIN unnest(%s::uuid[], %s::text[]) AS old (api_key_id, key) USING (api_key_id, key)"""
 REUSED = "This Idempotency-Key was already used with another body; use a new key."
 FORGOTTEN = (
-    "A ticket first sent under this Idempotency-Key was erased, and these are not as many tickets; use a new key."
+    "Another number of tickets was taken under this Idempotency-Key, and one was erased or refused; use a new key."
 )
 
 COLUMNS = {
@@ -82,7 +82,7 @@ async def write(connection: Connection, group: list[Submission], hoping: bool = 
     """
     for submission in group:
         submission.receipts = [Receipt(str(ticket.id), "queued") for ticket in submission.tickets]
-        submission.error = None
+        submission.refused, submission.error = submission.bad, None
     keyed = {_claim(s): s for s in group if s.key is not None}
     given = {"keys": _keys(keyed), "tickets": _tickets(group)}
     if hoping and await _all_new(connection, given, len(keyed) + sum(len(s.tickets) for s in group)):
@@ -144,12 +144,21 @@ async def _replay(connection: Connection, old: dict[str | None, Submission]) -> 
     for api_key_id, key, body_sha256, answer in await cursor.fetchall():
         submission = old[f"{api_key_id} {key}"]
         submission.receipts = [Receipt(**receipt) for receipt in answer["receipts"]]
-        if bytes(body_sha256) == submission.body_sha256:
-            continue
-        # No hash is kept of an erased ticket: what came under its key is not known any more, but how much it was.
-        if body_sha256 or len(submission.receipts) != len(submission.tickets):
+        submission.refused = answer.get("refused", submission.bad)  # releases before kept no places
+        if (why := _unlike(submission, bytes(body_sha256))) is not None:
             submission.receipts = []
-            submission.error = InvalidRequest(REUSED if body_sha256 else FORGOTTEN)
+            submission.error = InvalidRequest(why)
+
+
+def _unlike(submission: Submission, body_sha256: bytes) -> str | None:
+    """Why the first answer is none to this submission.
+
+    No hash is kept of an erased ticket: what came under its key is not known any more, but how much it was.
+    """
+    if body_sha256 and body_sha256 != submission.body_sha256:
+        return REUSED
+    answered = len(submission.receipts) + len(submission.refused)
+    return None if answered == len(submission.tickets) + len(submission.bad) else FORGOTTEN
 
 
 def _sent(ticket: NewTicket) -> dict[str, Any]:

@@ -48,13 +48,19 @@ class Receipt(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Submission:
-    """The tickets of one request: all of them are committed, or none."""
+    """The tickets of one request: all of them are committed, or none.
+
+    `bad` are the places in its batch of what is no ticket; `refused` those that are answered so, of a repeat as the
+    first time: what is a ticket may change with a limit.
+    """
 
     tickets: list[NewTicket]
     api_key_id: UUID | None = None
     idempotency_key: str | None = None
     body_sha256: bytes = b""
+    bad: list[int] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
     error: TriageError | None = None
     done: "asyncio.Future[None] | None" = None
 
@@ -70,5 +76,5 @@ class Submission:
 
     @property
     def answer(self) -> dict[str, Any]:
-        """What is kept under its Idempotency-Key."""
-        return {"receipts": [receipt._asdict() for receipt in self.receipts]}
+        """What is kept under its Idempotency-Key. Errors are not: they name what was sent."""
+        return {"receipts": [receipt._asdict() for receipt in self.receipts], "refused": self.refused}

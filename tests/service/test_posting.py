@@ -4,6 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from serving import serving
 
 JSON = {"Content-Type": "application/json"}
 
@@ -198,6 +199,42 @@ def test_a_batch_is_repeated_as_one(client, sql):
     assert sql("SELECT count(*) FROM tickets") == [(2,)]
 
 
+@pytest.mark.parametrize(("then", "now"), [(1000, 4000), (4000, 1000), (100, 4000), (4000, 100)])
+def test_a_batch_is_repeated_as_it_was_answered_also_after_the_limit_has_changed(loaded, new_key, sql, then, now):
+    given = {"tickets": [{"body": "a" * size} for size in (2000, 200, 3000)] + [{"nothing": 1}]}
+    auth = {"Authorization": f"Bearer {new_key('admin')}", "Idempotency-Key": "k"}
+
+    def post(limit):
+        settings = loaded.settings.model_copy(update={"max_ticket_bytes": limit})
+        with serving(loaded.model_copy(update={"settings": settings})) as client:
+            answer = client.post("/v1/tickets/batch", json=given, headers=auth)
+            assert answer.status_code == 202
+            return answer.json()["items"]
+
+    first, again = post(then), post(now)
+    assert [item.get("id") for item in again] == [item.get("id") for item in first]
+    taken = [size if size < then else None for size in (2000, 200, 3000)] + [None]
+    rows = dict(sql("SELECT id::text, length(body) FROM tickets"))
+    assert [rows.get(item.get("id")) for item in again] == taken
+    assert len(rows) == len(taken) - taken.count(None)
+    assert "nothing: unknown key" in again[3]["error"]["detail"]
+    if now > then:
+        assert "first sent under this Idempotency-Key" in again[0]["error"]["detail"]
+
+
+def test_what_an_earlier_release_kept_of_a_batch_is_repeated_or_refused(client, sql):
+    def post(*tickets):
+        return client.post("/v1/tickets/batch", json={"tickets": tickets}, headers={"Idempotency-Key": "k"})
+
+    given = ({"nothing": 1}, {"body": "a"})
+    first = post(*given)
+    sql("UPDATE idempotency_keys SET answer = answer - 'refused'")
+    assert post(*given).content == first.content
+    sql("UPDATE idempotency_keys SET answer = jsonb_set(answer, '{receipts}', '[]')")
+    assert "use a new key" in problem(post(*given), 422)["detail"]
+    assert sql("SELECT count(*) FROM tickets") == [(1,)]
+
+
 @pytest.mark.parametrize(
     "given", [{"tickets": []}, {"tickets": {}}, [], {"tickets": [{"body": "a"}] * 1001}, {"x": []}]
 )
@@ -206,8 +243,6 @@ def test_a_batch_has_1_to_1000_tickets(client, given):
 
 
 def test_a_full_queue_is_429_with_retry_after(loaded, new_key, sql):
-    from serving import serving
-
     limited = loaded.model_copy(update={"settings": loaded.settings.model_copy(update={"queue_limit": 2})})
     with serving(limited) as client:
         client.headers["Authorization"] = f"Bearer {new_key('admin')}"

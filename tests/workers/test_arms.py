@@ -4,7 +4,7 @@ import pytest
 from serving import serving, with_policy
 from structlog.testing import capture_logs
 
-from models.errors import EngineDown
+from models.errors import EngineDown, TicketRejected
 from service.config import ExperimentConfig
 from service.experiments import assignment
 from workers.llm import Llm
@@ -37,14 +37,14 @@ def split(loaded, drain, new_key, sql):
 
 @pytest.fixture
 def away(monkeypatch):
-    """Takes an llm away."""
+    """Takes an llm away, or lets it fail otherwise."""
 
-    def take(name):
+    def take(name, error=None):
         real = Llm.ask
 
         def ask(llm, *given):
             if llm.name == name:
-                raise EngineDown("away")
+                raise error or EngineDown("away")
             return real(llm, *given)
 
         monkeypatch.setattr(Llm, "ask", ask)
@@ -75,6 +75,26 @@ def test_an_arm_that_is_away_leaves_its_tickets_to_the_policy(split, drain, sql,
                   JOIN triages d ON d.ticket_id = t.id JOIN predictions p ON p.ticket_id = t.id ORDER BY 1""")
     # The policy would ask the fallback too where the primary is not sure; it is away there as well.
     assert rows == [("a", "a", ["primary"], "assigned"), ("b", None, ["primary"], "failure")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "left"),
+    [
+        ("split", [("a", "queued", 1, "refused"), ("b", "queued", 0, "away")]),
+        ("shadow", [(None, "queued", 1, "refused")] * 2),  # a shadow decides nothing: nobody waits for it
+    ],
+)
+def test_what_the_policy_refuses_waits_while_the_arm_that_serves_it_is_away(split, drain, sql, away, mode, left):
+    split(mode=mode)
+    halves = assignment.drawn(with_experiment(drain.config, mode="split"), "split-1")
+    one, other = (next(who for who in PEOPLE if halves.arm(who) == arm) for arm in "ab")
+    sql("DELETE FROM tickets WHERE requester NOT IN (%s, %s) OR body <> 'I want a refund'", one, other)
+    sql("UPDATE tickets SET shadow = true")
+    drain.config = with_policy(drain.config, fallback=None)
+    away("fallback")
+    away("primary", TicketRejected("refused"))
+    drain.run()
+    assert sql("SELECT arm, status, attempts, last_error FROM tickets ORDER BY arm") == left
 
 
 def test_an_experiment_that_was_taken_out_leaves_its_tickets_to_the_policy(split, drain, sql):
