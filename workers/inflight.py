@@ -44,7 +44,8 @@ class Scoring:
 
     def in_hand(self) -> set[UUID]:
         """After a stop: what the engine was given and has not answered."""
-        return {ticket.id for ticket in self.tickets} - self.outcomes.keys() - self.dropped
+        # Answers may come meanwhile: who went through them could not.
+        return {one.id for one in self.tickets if one.id not in self.dropped and one.id not in self.outcomes}
 
     def _work(self) -> None:
         while (ticket := self._next()) is not None:
