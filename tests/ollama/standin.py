@@ -24,6 +24,12 @@ STOPPED = (
     "check ollama server logs for details"
 )
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
+# By fault, what no row can hold: a status, and its body or the sentence in it.
+UNSTORABLE: dict[str, tuple[int, str | bytes]] = {
+    "binary": (500, b"\x00\x01\x02\xff"),
+    "nul": (400, "no \0 here"),
+    "half": (500, "half a character: \ud800"),
+}
 
 
 @dataclass
@@ -38,7 +44,7 @@ class Model:
 
 @dataclass
 class Fault:
-    """What goes wrong with a prompt: stopped, busy, stall, drip, no_logprobs, empty, or a status that a proxy gives.
+    """What goes wrong with a prompt: stopped, busy, stall, drip, no_logprobs, empty, an UNSTORABLE one, a status.
 
     `times` None is until cleared; a status comes with `retry_after`, if there is one.
     """
@@ -155,6 +161,8 @@ class Standin:
     def _broken(self, mode: str | None, caller: Handler) -> dict[str, Any] | None:
         if mode is not None and mode.isdigit():
             raise Refused(int(mode), "<html>not Ollama</html>")
+        if mode in UNSTORABLE:
+            raise Refused(*UNSTORABLE[mode])
         if mode == "stopped":
             raise Refused(500, STOPPED)
         if mode == "busy":

@@ -73,6 +73,17 @@ def test_a_queue_waits_until_the_engine_is_well_again(
     assert client.get("/readyz").json() == {"status": "ok", "missing": []}
 
 
+def test_a_heartbeat_tells_an_error_that_no_row_can_hold(
+    worker: Runtime, client: httpx.Client, standin: Standin
+) -> None:
+    standin.unload("triage-primary")
+    standin.fault = Fault("half")
+    worker.load()
+    worker.beat()
+    why = "The llm primary is not loaded: Ollama failed with 500: half a character: \ufffd."
+    assert client.get("/readyz").json()["missing"] == [why]
+
+
 @pytest.mark.parametrize("many", [TICKETS, 3 * TICKETS])
 def test_tickets_that_are_rubbish_themselves_end_as_failed(
     worker: Runtime, client: httpx.Client, poisoned: None, sql: Sql, many: int

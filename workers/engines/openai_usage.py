@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from workers.engines import reported
 from workers.engines.base import Timings
 
 Bill = Callable[[str, int | None, int | None], None]
@@ -16,7 +17,7 @@ def free(llm: str, prompt_tokens: int | None, completion_tokens: int | None) -> 
 def answering(reply: Mapping[str, Any], model: str) -> str:
     """The version that answers, such as gpt-4o-mini-2024-07-18 for gpt-4o-mini."""
     found = reply.get("model")
-    return found if isinstance(found, str) and found else model
+    return reported.name(found) if isinstance(found, str) and found else model
 
 
 def tokens(reply: Mapping[str, Any], name: str) -> int | None:
