@@ -31,6 +31,13 @@ UNSTORABLE: dict[str, tuple[int, str | bytes]] = {
     "half": (500, "half a character: \ud800"),
 }
 
+HUGE = {
+    "prompt_eval_count": 3_000_000_000,
+    "prompt_eval_cached_count": 3_000_000_000,
+    "load_duration": 10**400,
+    "eval_duration": -(10**400),
+}
+
 
 @dataclass
 class Model:
@@ -44,7 +51,7 @@ class Model:
 
 @dataclass
 class Fault:
-    """What goes wrong with a prompt: stopped, busy, stall, drip, no_logprobs, empty, an UNSTORABLE one, a status.
+    """What goes wrong with a prompt: stopped, busy, stall, drip, no_logprobs, empty, huge, an UNSTORABLE one, a status.
 
     `times` None is until cleared; a status comes with `retry_after`, if there is one.
     """
@@ -118,8 +125,9 @@ class Standin:
             weights = self._load(name, caller)
             if not request.get("prompt"):
                 return self._plain(request) | {"done_reason": "load"}
-            answer = self._broken(self._take_fault(name), caller)
-            return answer or self._answered(request, weights)
+            mode = self._take_fault(name)
+            answer = self._broken(mode, caller) or self._answered(request, weights)
+            return answer | HUGE if mode == "huge" else answer
 
     @contextmanager
     def _counted(self, request: dict[str, Any]) -> Iterator[None]:

@@ -166,6 +166,14 @@ def test_an_error_that_no_row_can_hold_is_kept_as_far_as_one_can(
     assert ticket(sql) == ("done", attempts, None)
 
 
+def test_numbers_that_no_row_can_hold_are_left_out(drain: Drain, sql: Sql, posted: None, standin: Standin) -> None:
+    standin.fault = Fault("huge")
+    drain.run()
+    assert ticket(sql) == ("done", 0, None)
+    rows = sql("SELECT prompt_tokens, cached_tokens, load_ms, decode_ms FROM predictions")
+    assert rows == [(None, None, 0.0, 0.0)] * 2
+
+
 def test_names_that_no_row_can_hold_are_kept_as_far_as_one_can(
     drain: Drain, sql: Sql, posted: None, standin: Standin
 ) -> None:

@@ -169,7 +169,7 @@ def refusal(reply: Reply, body: dict[str, Any]) -> EngineError:
 
 
 def _resident(one: dict[str, Any]) -> Resident:
-    return Resident(one.get("size", 0), one.get("size_vram", 0), one.get("context_length"))
+    return Resident(one.get("size", 0), one.get("size_vram", 0), reported.count(one.get("context_length")))
 
 
 def _tagged(model: str) -> str:
