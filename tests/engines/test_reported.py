@@ -15,13 +15,16 @@ HUGE = 10**400
 @pytest.mark.parametrize(
     ("said", "taken"),
     [(0, 0), (MOST, MOST), (MOST + 1, None), (HUGE, None), (-1, None), (True, None), (7.0, None), ("7", None)],
+    ids=range(8),
 )
 def test_counts(said: object, taken: int | None) -> None:
     found = count(said)
     assert (found, type(found)) == (taken, type(taken))
 
 
-@pytest.mark.parametrize("said", [HUGE, -1, math.nan, math.inf, -math.inf, True, "7", None, 86_400_001, 1e300])
+@pytest.mark.parametrize(
+    "said", [HUGE, -1, math.nan, math.inf, -math.inf, True, "7", None, 86_400_001, 1e300], ids=range(10)
+)
 def test_what_is_no_time(said: object) -> None:
     assert milliseconds(said) is None
 

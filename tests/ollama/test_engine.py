@@ -69,7 +69,7 @@ def test_what_cannot_be_read_is_no_score(logprobs: object) -> None:
         by_text({"done": True, "logprobs": logprobs})
 
 
-@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 0.5, 10**400, -(10**400)])
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 0.5, 10**400, -(10**400)], ids=range(6))
 def test_a_number_that_is_no_log_probability_is_no_score(number: float) -> None:
     with pytest.raises(EngineError, match="without log-probabilities"):
         by_text({"done": True, "logprobs": [{"top_logprobs": [{"token": "A", "logprob": number}]}]})
