@@ -1,10 +1,13 @@
 """The one tree of errors. Each class says its HTTP `status`, its `title` and whether the queue may `retry`.
 
 The message is the sentence a user reads (on HTTP as `detail` of an RFC 9457 problem, on the command line as it is):
-it says what is wrong and what to do, and never holds a secret or a ticket's text.
+it says what is wrong and what to do, and never holds a secret or a ticket's text. Whatever an engine has said in it, a
+row and a heartbeat can hold it.
 """
 
 from typing import Any
+
+from models.storable import storable
 
 
 class TriageError(Exception):
@@ -15,8 +18,8 @@ class TriageError(Exception):
     retry = False
 
     def __init__(self, message: str, *, retry_after: int | None = None, errors: list[dict[str, Any]] | None = None):
-        super().__init__(message)
-        self.message = message
+        self.message = storable(message)
+        super().__init__(self.message)
         self.retry_after = retry_after
         self.errors = errors
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from models.errors import ConfigError, EngineDown, EngineError, PromptTooLong, TriageError
+from models.errors import ConfigError, EngineDown, PromptTooLong, TriageError
 from models.llm import budget, calibration
 from models.llm.answer import Answer, answer, chosen
 from models.llm.calibration import Calibration
@@ -69,7 +69,8 @@ class Llm:
     def ask(self, text: Prepared, name: str, labels: TaxonomyField) -> Opinion:
         """Scores what fits of a whole text; raises EngineDown while not loaded, and what the engine raises.
 
-        What refuses ticket after ticket counts as not loaded, until it has answered a known question.
+        What refuses ticket after ticket, or brings out a mistake of ours with each, counts as not loaded, until it has
+        answered a known question.
         """
         if self.card is None or self.error is not None:
             raise EngineDown(f"The llm {self.name} is not loaded: {self.error}")
@@ -82,7 +83,7 @@ class Llm:
                 cost = self._cost(scores.timings.prompt_tokens, scores.timings.completion_tokens)
                 day = self.spend.add(cost) if self.spend is not None else 0
                 found = self._found(question, scores)
-        except EngineError as error:
+        except Exception as error:
             if (why := self.suspicion.refused(text.text, error)) is None:
                 raise
             self.error = self.error or why

@@ -2,7 +2,9 @@
 
 import threading
 
-from models.errors import EngineDown, EngineError
+import structlog
+
+from models.errors import EngineDown, EngineError, TriageError
 from models.llm.answer import filled
 from models.llm.card import Card
 from workers.backoff import Backoff
@@ -13,6 +15,7 @@ from workers.scoring import score
 # ticket has no more than EACH attempts, so that many times as many refusals of one text are as many tickets.
 TICKETS, EACH = 5, 5
 KNOWN = "Where is my order?"
+log = structlog.get_logger()
 
 
 class Suspicion:
@@ -30,16 +33,16 @@ class Suspicion:
         self._refusals = 0
         self._lock = threading.Lock()
 
-    def refused(self, text: str, error: EngineError) -> str | None:
+    def refused(self, text: str, error: Exception) -> str | None:
         """Counts a refusal that is the ticket's own fault; why that is not believed any more."""
-        if isinstance(error, EngineDown):
+        if (said := _refusal(error)) is None:
             return None
         with self._lock:
             self._refusals += 1
             self._texts.add(hash(text))
             if len(self._texts) >= self._needed or self._refusals >= self._needed * EACH:
                 asked = f"it refused {self._refusals} tickets in a row and is asked a known question first"
-                self.why = self.why or f"{asked}. {error.message}"
+                self.why = self.why or f"{asked}. {said}"
             return self.why
 
     def answered(self) -> None:
@@ -58,10 +61,10 @@ class Suspicion:
             raise EngineDown(error)
         try:
             timings = _asked(engine, card, llm)
-        except EngineDown:
-            raise
-        except EngineError as refusal:
-            error = f"it refuses every ticket, and a known question too. {refusal.message}"
+        except Exception as failure:
+            if (said := _refusal(failure)) is None:
+                raise
+            error = f"it refuses every ticket, and a known question too. {said}"
             self.backoff.failed(card, error)
             raise EngineDown(error) from None
         self._begin(2 * self._needed)
@@ -72,6 +75,14 @@ class Suspicion:
         with self._lock:
             self._needed, self._refusals, self.why, self.backoff = needed, 0, None, Backoff()
             self._texts.clear()
+
+
+def _refusal(error: Exception) -> str | None:
+    """What an error says that counts as a refusal: an engine's answer may bring out a mistake of ours, too."""
+    if isinstance(error, TriageError):
+        return error.message if isinstance(error, EngineError) and not isinstance(error, EngineDown) else None
+    log.error("llm.failed", error=type(error).__name__, exc_info=error)
+    return f"The worker failed with {type(error).__name__}; its log has the details."
 
 
 def _asked(engine: Engine, card: Card, llm: str) -> Timings:

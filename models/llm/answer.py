@@ -13,7 +13,7 @@ from models.errors import EngineError
 _LOWEST = -1e30
 # Log-probabilities come as float32, so a sum of them is no surer than this.
 _NOISE = 1e-6
-_ROUNDING = 1e-3
+ROUNDING = 1e-3  # a log-probability may exceed 0 by so much; NaN fails the comparison
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def listed(logprobs: Mapping[str, float], codes: Iterable[str]) -> dict[str, flo
     """The `logprobs` of those codes that have one."""
     given = ((code, logprobs.get(code)) for code in codes)
     # A log-probability may exceed 0 by rounding only; NaN fails both comparisons.
-    return {code: value for code, value in given if value is not None and _LOWEST < value < _ROUNDING}
+    return {code: value for code, value in given if value is not None and _LOWEST < value < ROUNDING}
 
 
 def filled(
@@ -118,7 +118,7 @@ def bounded(values: Iterable[float], missing: Collection[str]) -> dict[str, floa
 
     That is the last one listed, or an even share of what the listed leave, if that is less.
     """
-    known = [value for value in values if value < _ROUNDING]
+    known = [value for value in values if value < ROUNDING]
     if not known or not missing:
         return {}
     rest = max(_NOISE, 1 - math.fsum(math.exp(value) for value in known))

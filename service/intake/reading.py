@@ -1,14 +1,13 @@
 """From a stream to bytes, and from JSON to a validated shape, each refused with a clear sentence. For API and pages."""
 
-import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ValidationError
 
 from models.errors import InvalidRequest, TooLarge
+from models.storable import BROKEN
 
-BROKEN = re.compile("[\0\ud800-\udfff]")  # what JSON may carry and Postgres refuses
 # Where pydantic's own words say nothing to somebody who does not know it, or repeat what was sent.
 SAID = {
     "extra_forbidden": "unknown key",

@@ -11,16 +11,16 @@ import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
 from models.errors import InvalidRequest
+from models.storable import storable
 from models.tables import new_id
 from service.config import Config
 from service.experiments.assignment import running, unit
 from service.helpdesks.payload import read_time
-from service.intake.reading import BROKEN, Whole, validated
+from service.intake.reading import Whole, validated
 from service.intake.submission import NewTicket
 
 METADATA_BYTES = 16 << 10
 METADATA_DEPTH = 10
-REPLACEMENT = "\ufffd"
 INT64 = 1 << 63
 
 
@@ -125,7 +125,7 @@ def source_of(ticket: TicketIn, fixed: str | None) -> str:
 
 
 def _repair(text: str | None) -> str | None:
-    return text if text is None else BROKEN.sub(REPLACEMENT, text)
+    return text if text is None else storable(text)
 
 
 def _repair_all(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 from standin import Standin
 from standin_process import run
+from weights import Refused
 
 MODE = "mode"  # the file's name; it holds one of these
 WELL, SLOW, STUCK, RUBBISH = "well", "slow", "stuck", "rubbish"
@@ -27,7 +28,13 @@ def without_an_end(answer: dict[str, Any]) -> dict[str, Any]:
     return answer | listing(*listed)
 
 
+def refused_in_bytes(_: dict[str, Any]) -> dict[str, Any]:
+    raise Refused(400, b"\x00\x01\x02\xff")
+
+
 KINDS = (
+    refused_in_bytes,
+    lambda answer: answer | listing({"token": "A", "logprob": 10**400}),
     lambda answer: answer | {"logprobs": []},
     lambda answer: answer | listing({"token": "no label of ours", "logprob": -0.1}),
     without_an_end,

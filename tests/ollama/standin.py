@@ -24,6 +24,19 @@ STOPPED = (
     "check ollama server logs for details"
 )
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
+# By fault, what no row can hold: a status, and its body or the sentence in it.
+UNSTORABLE: dict[str, tuple[int, str | bytes]] = {
+    "binary": (500, b"\x00\x01\x02\xff"),
+    "nul": (400, "no \0 here"),
+    "half": (500, "half a character: \ud800"),
+}
+
+HUGE = {
+    "prompt_eval_count": 3_000_000_000,
+    "prompt_eval_cached_count": 3_000_000_000,
+    "load_duration": 10**400,
+    "eval_duration": -(10**400),
+}
 
 
 @dataclass
@@ -38,7 +51,7 @@ class Model:
 
 @dataclass
 class Fault:
-    """What goes wrong with a prompt: stopped, busy, stall, drip, no_logprobs, empty, or a status that a proxy gives.
+    """What goes wrong with a prompt: stopped, busy, stall, drip, no_logprobs, empty, huge, an UNSTORABLE one, a status.
 
     `times` None is until cleared; a status comes with `retry_after`, if there is one.
     """
@@ -112,8 +125,9 @@ class Standin:
             weights = self._load(name, caller)
             if not request.get("prompt"):
                 return self._plain(request) | {"done_reason": "load"}
-            answer = self._broken(self._take_fault(name), caller)
-            return answer or self._answered(request, weights)
+            mode = self._take_fault(name)
+            answer = self._broken(mode, caller) or self._answered(request, weights)
+            return answer | HUGE if mode == "huge" else answer
 
     @contextmanager
     def _counted(self, request: dict[str, Any]) -> Iterator[None]:
@@ -155,6 +169,8 @@ class Standin:
     def _broken(self, mode: str | None, caller: Handler) -> dict[str, Any] | None:
         if mode is not None and mode.isdigit():
             raise Refused(int(mode), "<html>not Ollama</html>")
+        if mode in UNSTORABLE:
+            raise Refused(*UNSTORABLE[mode])
         if mode == "stopped":
             raise Refused(500, STOPPED)
         if mode == "busy":

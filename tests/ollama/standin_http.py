@@ -84,7 +84,7 @@ class Handler(BaseHTTPRequestHandler):
             route = routes.get(self.path)
             self._send(*((404, "404 page not found") if route is None else (200, route())))
         except Refused as refused:
-            self._send(refused.status, {"error": refused.error})
+            self._send(refused.status, refused.error if isinstance(refused.error, bytes) else {"error": refused.error})
         except (Left, BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
@@ -102,6 +102,8 @@ class Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, body: Any) -> None:
         if isinstance(body, str):
             kind, content = "text/plain", body.encode()
+        elif isinstance(body, bytes):
+            kind, content = "application/octet-stream", body
         elif isinstance(body, list):
             kind, content = "application/x-ndjson", b"".join(json.dumps(line).encode() + b"\n" for line in body)
         else:

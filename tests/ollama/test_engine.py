@@ -69,6 +69,22 @@ def test_what_cannot_be_read_is_no_score(logprobs: object) -> None:
         by_text({"done": True, "logprobs": logprobs})
 
 
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 0.5, 10**400, -(10**400)], ids=range(6))
+def test_a_number_that_is_no_log_probability_is_no_score(number: float) -> None:
+    with pytest.raises(EngineError, match="without log-probabilities"):
+        by_text({"done": True, "logprobs": [{"top_logprobs": [{"token": "A", "logprob": number}]}]})
+
+
+def test_numbers_that_nobody_believes_are_not_reported(engine: Make, standin: Standin, card: Card) -> None:
+    made = engine()
+    made.load(card)
+    standin.fault = Fault("huge")
+    found = made.score("tiny-primary", PROMPT, CODES)
+    assert found.logprobs
+    assert (found.timings.prompt_tokens, found.timings.cached_tokens) == (None, None)
+    assert (found.timings.load_ms, found.timings.decode_ms) == (0.0, 0.0)
+
+
 @pytest.mark.parametrize(("says", "good"), [("0.12.10", False), ("0.12.11", True), ("0.0.0", True), ("new", True)])
 def test_an_old_version_is_refused_and_an_unknown_one_only_noted(
     engine: Make, standin: Standin, card: Card, says: str, good: bool

@@ -73,6 +73,36 @@ def test_a_queue_waits_until_the_engine_is_well_again(
     assert client.get("/readyz").json() == {"status": "ok", "missing": []}
 
 
+def test_a_heartbeat_tells_an_error_that_no_row_can_hold(
+    worker: Runtime, client: httpx.Client, standin: Standin
+) -> None:
+    standin.unload("triage-primary")
+    standin.fault = Fault("half")
+    worker.load()
+    worker.beat()
+    why = "The llm primary is not loaded: Ollama failed with 500: half a character: \ufffd."
+    assert client.get("/readyz").json()["missing"] == [why]
+
+
+def test_a_mistake_of_ours_with_every_answer_fails_nobody(
+    worker: Runtime, client: httpx.Client, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*_: object) -> None:
+        raise KeyError("eval_count")
+
+    post(client, *(f"where is my card {number}" for number in range(20)))
+    with monkeypatch.context() as broken:
+        broken.setattr("workers.engines.ollama._timings", mistaken)
+        for _ in range(ATTEMPTS + 2):
+            look(worker, sql)
+        assert sql("SELECT DISTINCT status FROM tickets") == [("queued",)]
+        assert sql("SELECT max(attempts), sum(attempts) < %s FROM tickets", TICKETS) == [(1, True)]
+        said = "The worker failed with KeyError; its log has the details."
+        assert worker.llms.all["primary"].error == f"it refuses every ticket, and a known question too. {said}"
+    look(worker, sql)
+    assert sql("SELECT DISTINCT status, last_error FROM tickets") == [("done", None)]
+
+
 @pytest.mark.parametrize("many", [TICKETS, 3 * TICKETS])
 def test_tickets_that_are_rubbish_themselves_end_as_failed(
     worker: Runtime, client: httpx.Client, poisoned: None, sql: Sql, many: int

@@ -146,6 +146,50 @@ def test_a_loading_that_is_cut_short_costs_the_ticket_nothing(
     assert ticket(sql) == ("done", 0, None)
 
 
+@pytest.mark.parametrize(
+    ("mode", "attempts", "said"),
+    [
+        ("binary", 0, "Ollama failed with 500: \ufffd\x01\x02\ufffd."),
+        ("nul", 1, "Ollama refused the request with 400: no \ufffd here."),
+        ("half", 0, "Ollama failed with 500: half a character: \ufffd."),
+    ],
+)
+def test_an_error_that_no_row_can_hold_is_kept_as_far_as_one_can(
+    drain: Drain, sql: Sql, posted: None, standin: Standin, mode: str, attempts: int, said: str
+) -> None:
+    standin.fault = Fault(mode)
+    drain.run()
+    assert ticket(sql) == ("queued", attempts, said)
+    standin.fault = None
+    due_again(sql)
+    drain.run()
+    assert ticket(sql) == ("done", attempts, None)
+
+
+def test_numbers_that_no_row_can_hold_are_left_out(drain: Drain, sql: Sql, posted: None, standin: Standin) -> None:
+    standin.fault = Fault("huge")
+    drain.run()
+    assert ticket(sql) == ("done", 0, None)
+    rows = sql("SELECT prompt_tokens, cached_tokens, load_ms, decode_ms FROM predictions")
+    assert rows == [(None, None, 0.0, 0.0)] * 2
+
+
+def test_names_that_no_row_can_hold_are_kept_as_far_as_one_can(
+    drain: Drain, sql: Sql, posted: None, standin: Standin
+) -> None:
+    """A version and digests; one that is very long would not fit into the index of what was loaded."""
+    standin.says = "0.24.0-\0"
+    for number, model in enumerate(standin.models.values()):
+        model.digest = f"\ud800{number}" + "x" * 5000
+    for name in ("triage-primary", "triage-fallback"):
+        standin.unload(name)
+    assert drain.llms.load(), [llm.error for llm in drain.llms.all.values()]
+    drain.run()
+    assert ticket(sql) == ("done", 0, None)
+    rows = sql("SELECT engine_version LIKE %s, length(engine_version) < 300 FROM llm_versions", "0.24.0-\ufffd \ufffd%")
+    assert rows == [(True, True)] * 2
+
+
 @pytest.mark.parametrize("mode", ["no_logprobs", "empty"])
 def test_an_answer_without_a_score_is_the_tickets_attempt(
     drain: Drain, sql: Sql, posted: None, standin: Standin, mode: str

@@ -26,9 +26,9 @@ def vocabulary(gguf: Path) -> list[str]:
 
 
 class Refused(Exception):
-    """An error answer: status and sentence."""
+    """An error answer: status and sentence, or a body of its own."""
 
-    def __init__(self, status: int, error: str):
+    def __init__(self, status: int, error: str | bytes):
         super().__init__(error)
         self.status, self.error = status, error
 

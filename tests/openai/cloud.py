@@ -48,8 +48,8 @@ class Llama:
 class Cloud:
     """The state. `refused` are top-level keys of a request that get 422, `without` paths that get 404.
 
-    `fault` is a status, or stall, drip, html, nothing (200 without log-probabilities), or a number to be said instead
-    of each log-probability; `faulty` is the only model that has it.
+    `fault` is a status, or stall, drip, html, nothing (200 without log-probabilities), huge (absurd counts and times),
+    or a number to be said instead of each log-probability; `faulty` is the only model that has it.
     """
 
     url: str = ""
@@ -165,10 +165,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _broken(said: bytes, fault: str | float) -> bytes:
-    """An answer without log-probabilities, or with the same number for each."""
+    """An answer without log-probabilities, or with the same number for each, or with huge ones besides."""
     answer = json.loads(said)
     choice = answer["choices"][0]
-    if isinstance(fault, float):
+    if fault == "huge":
+        answer["usage"] = dict.fromkeys(answer["usage"], 3_000_000_000)
+        answer["timings"] = dict.fromkeys(("prompt_ms", "predicted_ms"), 10**400)
+    elif isinstance(fault, float):
         for one in choice["logprobs"]["content"][0]["top_logprobs"]:
             one["logprob"] = fault
     else:

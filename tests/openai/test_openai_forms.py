@@ -35,6 +35,7 @@ def test_a_chat_in_which_tokens_read_alike() -> None:
         {"logprobs": {"content": [{"top_logprobs": [{"token": ["A"], "logprob": -1.0}]}]}},
         {"logprobs": {"top_logprobs": [{}]}},
         {"logprobs": {"top_logprobs": [{"A": "-0.1", "B": True}]}},
+        {"logprobs": {"top_logprobs": [{"A": 10**400, "B": -(10**400), "C": math.nan, "D": 0.5, "E": -math.inf}]}},
         {"logprobs": [1]},
         None,
     ],
@@ -63,6 +64,7 @@ def test_what_an_answer_says_besides() -> None:
     assert (found.slot_ms, found.load_ms, found.prefill_ms, found.decode_ms) == (2.0, None, None, None)
     bare = timings(10.0, 2.0, {"usage": None, "timings": "soon"})
     assert (bare.prompt_tokens, bare.completion_tokens, bare.cached_tokens) == (None, None, None)
-    assert tokens({"usage": {"prompt_tokens": -1}}, "prompt_tokens") is None
+    assert [tokens({"usage": {"prompt_tokens": count}}, "prompt_tokens") for count in (-1, 2**31)] == [None, None]
+    assert timings(10.0, 2.0, {"timings": {"prompt_ms": 10**400, "predicted_ms": 1.0}}).decode_ms is None
     assert answering({"model": "gpt-4o-mini-2024-07-18"}, "gpt-4o-mini") == "gpt-4o-mini-2024-07-18"
     assert answering({"model": None}, "x") == "x"

@@ -50,6 +50,23 @@ def test_both_llms_answer_and_say_what_they_cost(
     ]
 
 
+def test_numbers_that_no_row_can_hold_are_left_out(clouded: Clouded, sql: Sql, posted: None) -> None:
+    drain = clouded.drain(clouded.llms(), escalate_below=1.0)
+    clouded.cloud.fault = "huge"
+    drain.run()
+    assert ticket(sql) == ("done", 0, None)
+    rows = sql("SELECT prompt_tokens, prefill_ms, decode_ms, cost FROM predictions")
+    assert rows == [(None, None, None, None)] * 2
+
+
+def test_a_name_that_no_row_can_hold_is_kept_as_far_as_one_can(clouded: Clouded, sql: Sql, posted: None) -> None:
+    clouded.cloud.versions = {"first": "first\0\ud800", "second": "x" * 5000}
+    clouded.drain(clouded.llms(), escalate_below=1.0).run()
+    assert ticket(sql) == ("done", 0, None)
+    names = sql("SELECT digest FROM llm_versions ORDER BY id")
+    assert names == [("first\ufffd\ufffd/completions",), (f"{'x' * 200}/completions",)]
+
+
 def test_a_pause_that_the_server_asks_for_is_the_tickets_too(clouded: Clouded, sql: Sql, posted: None) -> None:
     drain = clouded.drain(clouded.llms(), fallback=None)
     clouded.cloud.fault, clouded.cloud.retry_after = 429, "300"

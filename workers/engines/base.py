@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from models.llm.card import Card
 
+MOST = 2**31 - 1  # what a column of counts can hold
+
 
 @dataclass(frozen=True)
 class Timings:
@@ -29,9 +31,9 @@ class Timings:
     completion_tokens: int | None = None
 
     def __add__(self, later: "Timings") -> "Timings":
-        """Another call for the same ticket, after this one: all adds up, tokens too, since all of them are paid."""
+        """Another call for the same ticket, after this one: all adds up, tokens too: all of them are paid."""
         pairs = {one.name: (getattr(self, one.name), getattr(later, one.name)) for one in fields(self)}
-        sums: dict[str, Any] = {name: None if None in pair else sum(pair) for name, pair in pairs.items()}
+        sums: dict[str, Any] = {name: None if None in pair else min(MOST, sum(pair)) for name, pair in pairs.items()}
         return Timings(**sums)
 
 

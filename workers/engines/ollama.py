@@ -1,6 +1,7 @@
 """The Ollama engine: another server on this machine or network holds the weights and scores. Called by workers."""
 
 import dataclasses
+import math
 import threading
 from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +13,11 @@ import structlog
 from circuitbreaker import CircuitBreaker
 
 from models.errors import ConfigError, EngineDown, EngineError, PromptTooLong
+from models.llm.answer import ROUNDING
 from models.llm.card import Card
 from models.llm.memory import num_ctx
 from models.llm.prompt import render
-from workers.engines import guard
+from workers.engines import guard, reported
 from workers.engines.base import Scores, Timings
 from workers.engines.guard import added
 from workers.engines.ollama_http import TOP, Server, token_request
@@ -138,7 +140,8 @@ class Ollama:
 
     def _count(self, ready: _Loaded, text: str) -> int:
         with self._slot(self._load_s) as left:
-            return _number(self._server.generate(token_request(ready.model, text), left), "prompt_eval_count") or 0
+            reply = self._server.generate(token_request(ready.model, text), left)
+        return reported.count(reply.get("prompt_eval_count")) or 0
 
     def _warm(self, ready: _Loaded) -> None:
         """At once on all slots: one after the other would land on the same slot, which has the header already."""
@@ -160,7 +163,7 @@ class Ollama:
                     f"The labels alone do not fit into the context of {ready.model}: {_LONGER}."
                 ) from None
         by_text(reply)
-        return _number(reply, "prompt_eval_count") or 0
+        return reported.count(reply.get("prompt_eval_count")) or 0
 
     def _require_room(self, ready: _Loaded, before: Container[str]) -> None:
         """Two llms that push each other out would load anew for every ticket; so then the later one is not used.
@@ -207,8 +210,9 @@ def by_text(reply: dict[str, Any]) -> dict[str, float]:
     try:
         for entry in reply["logprobs"][0]["top_logprobs"]:
             text, value = entry["token"], float(entry["logprob"])
-            listed[text] = added(listed[text], value) if text in listed else value
-    except (KeyError, IndexError, TypeError, ValueError):
+            if -math.inf < value < ROUNDING:  # NaN fails it too
+                listed[text] = added(listed[text], value) if text in listed else value
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
         listed = {}
     if not listed:
         raise EngineError("Ollama answered without log-probabilities: the first token has no text.")
@@ -218,7 +222,7 @@ def by_text(reply: dict[str, Any]) -> dict[str, float]:
 def _timings(call_ms: float, waited_ms: float, reply: dict[str, Any]) -> Timings:
     """Ollama counts in nanoseconds and leaves out what is 0. What it does not account for is its own queue and ours."""
     load, prefill, decode = (
-        (_number(reply, f"{part}_duration") or 0) / 1e6 for part in ("load", "prompt_eval", "eval")
+        reported.milliseconds(reply.get(f"{part}_duration"), 1e6) or 0.0 for part in ("load", "prompt_eval", "eval")
     )
     return Timings(
         call_ms=call_ms,
@@ -226,12 +230,6 @@ def _timings(call_ms: float, waited_ms: float, reply: dict[str, Any]) -> Timings
         load_ms=load,
         prefill_ms=prefill,
         decode_ms=decode,
-        prompt_tokens=_number(reply, "prompt_eval_count"),
-        cached_tokens=_number(reply, "prompt_eval_cached_count"),
+        prompt_tokens=reported.count(reply.get("prompt_eval_count")),
+        cached_tokens=reported.count(reply.get("prompt_eval_cached_count")),
     )
-
-
-def _number(reply: dict[str, Any], name: str) -> int | None:
-    """One of Ollama's counts, if it is one."""
-    found = reply.get(name)
-    return found if isinstance(found, int) and found >= 0 else None

@@ -14,6 +14,7 @@ import httpx
 import structlog
 
 from models.errors import ConfigError, EngineDown, EngineError, PromptTooLong, TicketRejected
+from workers.engines import reported
 from workers.engines.exchange import Reply, exchange
 from workers.engines.openai_http import asked_pause
 from workers.engines.tls import verification
@@ -59,7 +60,7 @@ class Server:
 
     def version(self) -> str:
         """What the server calls itself. Raises ConfigError when it is too old; a source build, 0.0.0, may be any."""
-        found = str(self._look("GET", "/api/version").get("version"))
+        found = reported.name(self._look("GET", "/api/version").get("version"))
         numbers = re.match(r"v?(\d+)\.(\d+)\.(\d+)", found)
         parts = tuple(map(int, numbers.groups())) if numbers else (0, 0, 0)
         if parts == (0, 0, 0):
@@ -71,7 +72,7 @@ class Server:
     def digest(self, model: str) -> str:
         """Ollama's own digest of what it holds under this name, weights and parameters; empty when nothing."""
         models = self._models("/api/tags")
-        return next((str(one["digest"]) for one in models if one["name"] == _tagged(model)), "")
+        return next((reported.name(one["digest"]) for one in models if one["name"] == _tagged(model)), "")
 
     def blob(self, model: str) -> str:
         """The SHA-256 of the GGUF that is served under this name."""
@@ -85,7 +86,7 @@ class Server:
 
     def resident(self) -> dict[str, Resident]:
         """What is in memory, by Ollama's digest: of two names for the same thing only one is told."""
-        return {one["digest"]: _resident(one) for one in self._models("/api/ps")}
+        return {reported.name(one["digest"]): _resident(one) for one in self._models("/api/ps")}
 
     def preload(self, model: str, timeout_s: float) -> None:
         """Has the model loaded. A caller who leaves too early has the loading ended, so the timeout must be long."""
@@ -168,7 +169,7 @@ def refusal(reply: Reply, body: dict[str, Any]) -> EngineError:
 
 
 def _resident(one: dict[str, Any]) -> Resident:
-    return Resident(one.get("size", 0), one.get("size_vram", 0), one.get("context_length"))
+    return Resident(one.get("size", 0), one.get("size_vram", 0), reported.count(one.get("context_length")))
 
 
 def _tagged(model: str) -> str:

@@ -4,12 +4,12 @@ Temperature 1 leaves log-probabilities as they are, also on a server that lists 
 """
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from models.errors import EngineError
+from models.llm.answer import ROUNDING
 from workers.engines.guard import added
 
 # vLLM writes -9999 where a log-probability is minus infinity, llama.cpp the lowest float32.
@@ -139,5 +139,5 @@ def _listed(reply: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _usable(value: object) -> bool:
-    """A log-probability may exceed 0 by rounding only."""
-    return isinstance(value, int | float) and math.isfinite(value) and _LOWEST < value < 1e-3
+    """A log-probability may exceed 0 by rounding only; NaN and whatever is infinite fail it too."""
+    return isinstance(value, int | float) and _LOWEST < value < ROUNDING

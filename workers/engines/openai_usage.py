@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from workers.engines import reported
 from workers.engines.base import Timings
 
 Bill = Callable[[str, int | None, int | None], None]
@@ -16,18 +17,19 @@ def free(llm: str, prompt_tokens: int | None, completion_tokens: int | None) -> 
 def answering(reply: Mapping[str, Any], model: str) -> str:
     """The version that answers, such as gpt-4o-mini-2024-07-18 for gpt-4o-mini."""
     found = reply.get("model")
-    return found if isinstance(found, str) and found else model
+    return reported.name(found) if isinstance(found, str) and found else model
 
 
 def tokens(reply: Mapping[str, Any], name: str) -> int | None:
     """One of the counts under `usage`."""
-    found = _inside(reply, "usage").get(name)
-    return found if isinstance(found, int) and found >= 0 else None
+    return reported.count(_inside(reply, "usage").get(name))
 
 
 def timings(call_ms: float, waited_ms: float, reply: Mapping[str, Any]) -> Timings:
     """Of the server's own times only llama-server says any; where none are said, only our own waiting is known."""
-    prefill, decode = (_ms(reply, name) for name in ("prompt_ms", "predicted_ms"))
+    prefill, decode = (
+        reported.milliseconds(_inside(reply, "timings").get(name)) for name in ("prompt_ms", "predicted_ms")
+    )
     known = prefill is not None and decode is not None
     return Timings(
         call_ms=call_ms,
@@ -38,11 +40,6 @@ def timings(call_ms: float, waited_ms: float, reply: Mapping[str, Any]) -> Timin
         cached_tokens=tokens({"usage": _inside(_inside(reply, "usage"), "prompt_tokens_details")}, "cached_tokens"),
         completion_tokens=tokens(reply, "completion_tokens"),
     )
-
-
-def _ms(reply: Mapping[str, Any], name: str) -> float | None:
-    found = _inside(reply, "timings").get(name)
-    return float(found) if isinstance(found, int | float) and found >= 0 else None
 
 
 def _inside(reply: Mapping[str, Any], name: str) -> Mapping[str, Any]:
