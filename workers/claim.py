@@ -19,7 +19,7 @@ from models.errors import Unavailable
 from models.tables import new_id
 from service.outage import Outage
 from workers.figures import Figures
-from workers.sweep import PRIORITIES, Marks, sweep
+from workers.sweep import PRIORITIES, Marks, Reach, sweep
 
 log = structlog.get_logger()
 LEASE = "60 seconds"
@@ -96,6 +96,7 @@ def claim(
     busy: bool = False,
     slow: bool = False,
     marks: Marks | None = None,
+    reach: Reach | None = None,
     figures: Figures | None = None,
 ) -> Batch:
     """Up to `most` due tickets, urgent and old ones first, from the `marks` on; without such it sweeps.
@@ -104,7 +105,7 @@ def claim(
     nothing while there is one, and one with `slow` calls, which may take minutes, passes it by.
     """
     if marks is None or marks.old:
-        marks = sweep(engine, figures)
+        marks = sweep(engine, figures, reach)
     lease = new_id()
     given = {"lease": lease, "span": LEASE}
     with transaction(engine) as session:

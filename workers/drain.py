@@ -177,10 +177,15 @@ class Drain:
             version, vocabulary = taxonomy.active(session)
         if self.llms.behind(vocabulary):
             return None  # the look after this drain tells it, and goes on
-        if self.marks is None or self.marks.old:
-            self.sweep()
-        size, figures = self.pace.size, self.figures
-        batch = claim(self.database, size, busy=busy, slow=bool(self.slow), marks=self.marks, figures=figures)
+        batch = claim(
+            self.database,
+            self.pace.size,
+            busy=busy,
+            slow=bool(self.slow),
+            marks=self.marks,
+            reach=self.reach,
+            figures=self.figures,
+        )
         if not batch.tickets:
             return None
         if not busy:
