@@ -82,9 +82,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def logs_as_at_the_start() -> None:
-    """A command sets up logging for its whole process, which here is that of the next tests too."""
+    """A command sets up logging for its whole process, which here is that of the next tests too.
+
+    Tracebacks are plain, as those of the service: drawing one with its source takes longer than most tests.
+    """
     structlog.reset_defaults()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(
+        processors=[*structlog.get_config()["processors"][:-1], plain],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
 
 
 @pytest.fixture(autouse=True)
