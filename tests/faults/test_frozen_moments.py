@@ -4,6 +4,8 @@ Others go on beside it; then it goes on in time, or too late, or never. test_exa
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
@@ -39,21 +41,27 @@ def until_it_works(up: Up, worker: psutil.Process) -> None:
     assert up.part("worker").pid == worker.pid
 
 
+@contextmanager
+def frozen_in(up: Up, moment: str, body: str) -> Iterator[tuple[list[str], psutil.Process, int]]:
+    """Tickets, the worker frozen in what it does with them, and Postgres's session that is left open by that."""
+    with held_at(up, moment) as let_through:
+        ids = up.post_many(MANY, body)
+        until_held(up, "triage")
+        with frozen(up.part("worker")) as worker:
+            let_through()
+            yield ids, worker, left_open(up, moment)
+
+
 @pytest.mark.parametrize("then", ["thawed", "killed"])
 def test_a_worker_frozen_while_it_claims(up: Up, then: str) -> None:
     """In flight: twenty tickets, some or all of them in a claim that is not committed. No lease has to run out."""
     lost = up.output().count("lease.")
-    with held_at(up, CLAIMING) as let_through:
-        ids = up.post_many(MANY, f"In a claim that is {then}")
-        until_held(up, "triage")
-        with frozen(up.part("worker")) as worker:
-            let_through()
-            left_open(up, CLAIMING)
-            assert up.sql(STATES, ids) == [("queued", MANY)]
-            assert up.one(UNLOCKED, ids) < MANY
-            if then == "killed":
-                worker.kill()
-                eventually(lambda: gone([worker]))
+    with frozen_in(up, CLAIMING, f"In a claim that is {then}") as (ids, worker, _):
+        assert up.sql(STATES, ids) == [("queued", MANY)]
+        assert up.one(UNLOCKED, ids) < MANY
+        if then == "killed":
+            worker.kill()
+            eventually(lambda: gone([worker]))
     until_done(up, ids)
     recorded(up, ids)
     assert up.output().count("lease.") == lost
@@ -62,22 +70,17 @@ def test_a_worker_frozen_while_it_claims(up: Up, then: str) -> None:
 
 def test_a_worker_frozen_while_it_claims_and_thawed_too_late(up: Up, request: pytest.FixtureRequest) -> None:
     """In flight: the same. Another worker passes over what is locked, and has it when Postgres has ended the claim."""
-    with held_at(up, CLAIMING) as let_through:
-        ids = up.post_many(MANY, "In a claim that Postgres ends")
-        until_held(up, "triage")
-        with frozen(up.part("worker")) as worker:
-            let_through()
-            session = left_open(up, CLAIMING)
-            locked = MANY - up.one(UNLOCKED, ids)
-            second = request.getfixturevalue("second_worker")
-            until_done(up, up.post_many(MANY, "Posted meanwhile"))
-            eventually(lambda: up.one(NOT_DONE, ids) == locked)
-            assert dict(up.sql(STATES, ids))["queued"] == locked
-            up.sql(END, session)
-            until_done(up, ids)
-            before = recorded(up, ids)
-            second.terminate()
-            assert second.wait(20) == 0
+    with frozen_in(up, CLAIMING, "In a claim that Postgres ends") as (ids, worker, session):
+        locked = MANY - up.one(UNLOCKED, ids)
+        second = request.getfixturevalue("second_worker")
+        until_done(up, up.post_many(MANY, "Posted meanwhile"))
+        eventually(lambda: up.one(NOT_DONE, ids) == locked)
+        assert dict(up.sql(STATES, ids))["queued"] == locked
+        up.sql(END, session)
+        until_done(up, ids)
+        before = recorded(up, ids)
+        second.terminate()
+        assert second.wait(20) == 0
     until_it_works(up, worker)
     assert recorded(up, ids) == before
 
@@ -85,13 +88,8 @@ def test_a_worker_frozen_while_it_claims_and_thawed_too_late(up: Up, request: py
 def test_a_worker_frozen_while_it_writes(up: Up) -> None:
     """In flight: one batch, whose results only the commit is missing to. It is thawed in time, and commits them."""
     lost = up.output().count("lease.")
-    with held_at(up, WRITING) as let_through:
-        ids = up.post_many(MANY, "In a write that is thawed")
-        until_held(up, "triage")
-        with frozen(up.part("worker")) as worker:
-            let_through()
-            left_open(up, WRITING)
-            assert up.sql(RESULTS.format("triages"), ids) == []
+    with frozen_in(up, WRITING, "In a write that is thawed") as (ids, worker, _):
+        assert up.sql(RESULTS.format("triages"), ids) == []
     until_done(up, ids)
     recorded(up, ids)
     assert up.output().count("lease.") == lost
@@ -100,23 +98,18 @@ def test_a_worker_frozen_while_it_writes(up: Up) -> None:
 
 def test_a_worker_frozen_while_it_writes_and_thawed_too_late(up: Up, request: pytest.FixtureRequest) -> None:
     """In flight: the same. Postgres ends the write, the lease runs out, another worker does the tickets."""
-    with held_at(up, WRITING) as let_through:
-        ids = up.post_many(MANY, "In a write that Postgres ends")
-        until_held(up, "triage")
-        with frozen(up.part("worker")) as worker:
-            let_through()
-            session = left_open(up, WRITING)
-            held = dict(up.sql(STATES, ids))["working"]
-            up.sql(END, session)
-            assert dict(up.sql(STATES, ids))["working"] == held
-            assert up.sql(RESULTS.format("predictions"), ids) == []
-            up.expire_leases()
-            second = request.getfixturevalue("second_worker")
-            until_done(up, ids)
-            before = recorded(up, ids)
-            second.terminate()
-            assert second.wait(20) == 0
-            lost = up.output().count("lease.lost")
+    with frozen_in(up, WRITING, "In a write that Postgres ends") as (ids, worker, session):
+        held = dict(up.sql(STATES, ids))["working"]
+        up.sql(END, session)
+        assert dict(up.sql(STATES, ids))["working"] == held
+        assert up.sql(RESULTS.format("predictions"), ids) == []
+        up.expire_leases()
+        second = request.getfixturevalue("second_worker")
+        until_done(up, ids)
+        before = recorded(up, ids)
+        second.terminate()
+        assert second.wait(20) == 0
+        lost = up.output().count("lease.lost")
     eventually(lambda: up.output().count("lease.lost") > lost, why="the frozen worker never tried to write")
     assert recorded(up, ids) == before
     until_it_works(up, worker)
