@@ -49,8 +49,10 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("triage")
 
-# What starts whole programs takes longest and waits most, the longest first: at the end only short files are left.
-FIRST = ("chaos", "faults", "benchmarks", "browser", "walk", "ollama", "cli", "embedded", "openai", "engines", "linear")
+# What starts whole programs takes longest, the longest first: at the end only short files are left.
+FIRST = ("benchmarks", "browser", "walk", "ollama", "cli", "openai", "engines", "linear")
+# What mostly waits for processes to end or to be back.
+WAITING = ("chaos", "faults", "embedded")
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "template_triage"
 _numbers = itertools.count()
@@ -75,9 +77,16 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files keep their order within a folder."""
-    rank = {name: number for number, name in enumerate(FIRST)}
-    items.sort(key=lambda item: rank.get(item.path.parent.name, len(FIRST)))
+    """Files keep their order within a folder; one that waits and one that computes take turns: no core rests."""
+    rank = {name: number for number, name in enumerate((*WAITING, *FIRST))}
+    items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))
+    files = list(dict.fromkeys(item.path for item in items))
+    turn = {path: number for waits in (True, False) for number, path in enumerate(_files(files, waits=waits))}
+    items.sort(key=lambda item: turn[item.path])
+
+
+def _files(files: list[Path], *, waits: bool) -> list[Path]:
+    return [path for path in files if (path.parent.name in WAITING) == waits]
 
 
 @pytest.fixture(autouse=True)

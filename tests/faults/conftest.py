@@ -88,11 +88,13 @@ def second_worker(up: Up) -> Iterator[subprocess.Popen[bytes]]:
     assert process.wait(20) == 0
 
 
-@pytest.fixture
-def second_port(up: Up) -> Iterator[int]:
-    """The port of another API process on the same servers."""
+@pytest.fixture(scope="module")
+def second_port(only_up: Up) -> Iterator[int]:
+    """The port of another API process on the same servers, which no test of the file stops."""
+    if not only_up.alive():
+        only_up.start()
     port = free_port()
-    process = up.run("serve", TRIAGE_PORT=str(port), **servers_of(up))
+    process = only_up.run("serve", TRIAGE_PORT=str(port), **servers_of(only_up))
     eventually(lambda: psutil.CONN_LISTEN in [one.status for one in sockets(psutil.Process(process.pid))])
     yield port
     process.send_signal(signal.SIGTERM)
