@@ -67,9 +67,11 @@ class Runtime:
             thread.start()
 
     def work(self) -> None:
-        """Drains, if there is an llm to be asked."""
+        """Drains, if there is an llm to be asked; else only ends what one was asked before."""
         if self.llms.ready():
             self.drain.run()
+        else:
+            self.drain.settle_slow()
 
     def stop(self) -> None:
         """No further claim."""
