@@ -70,6 +70,15 @@ class Drain:
             finally:
                 self.running.release()
 
+    def settle_slow(self) -> None:
+        """Writes what was answered since the last drain ended: there may be no llm for another one."""
+        if self.slow and self.running.acquire(blocking=False):
+            try:
+                if (away := self._settle_slow(0.0)) is not None:
+                    self._tell(away)
+            finally:
+                self.running.release()
+
     def stop(self) -> None:
         """No further claim; what is in the engine's hands may finish for FINISH_S."""
         self.stopping.set()

@@ -55,7 +55,7 @@ class Runtime:
         self.loading = threading.Lock()
         self.outages: defaultdict[str, Outage] = defaultdict(Outage)
         # A thread each, because a look may drain for hours, and a worker that works must not seem dead.
-        often = ((self.look, LOOK_S), (self.load_beside, LOOK_S), (self.beat, HEARTBEAT_S), (self.drain.sweep, SWEEP_S))
+        often = ((self.look, LOOK_S), (self.look_beside, LOOK_S), (self.beat, HEARTBEAT_S), (self.drain.sweep, SWEEP_S))
         self.threads = [
             threading.Thread(target=self._again, args=(what, pause), name=what.__name__, daemon=True)
             for what, pause in often
@@ -67,9 +67,11 @@ class Runtime:
             thread.start()
 
     def work(self) -> None:
-        """Drains, if there is an llm to be asked."""
+        """Drains, if there is an llm to be asked; else only ends what one was asked before."""
         if self.llms.ready():
             self.drain.run()
+        else:
+            self.drain.settle_slow()
 
     def stop(self) -> None:
         """No further claim."""
@@ -115,10 +117,12 @@ class Runtime:
         self.load()
         self.work()
 
-    def load_beside(self) -> None:
-        """What an engine loses while a backlog is drained is not to wait for the backlog's end."""
+    def look_beside(self) -> None:
+        """What an engine loses is not to wait for a backlog's end, nor what is due for the end of a long loading."""
         if self.drain.running.locked():
             self.load()
+        elif self.loading.locked():
+            self.work()
 
     def load(self) -> None:
         """Loads what is not loaded yet, or no longer; nothing if another thread is at it."""

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
+import httpx
 import pytest
 from processes import eventually
 from standin import Fault, Standin
@@ -17,8 +18,10 @@ from structlog.testing import capture_logs
 from models.errors import ConfigError, EngineDown, EngineError, TicketRejected
 from models.llm.card import Card
 from models.llm.prompt import render
+from workers.engines.exchange import Reply
 from workers.engines.guard import FAILURES
 from workers.engines.ollama import Ollama, by_text
+from workers.engines.ollama_http import refusal, token_request
 
 Make = Callable[..., Ollama]
 CODES = ["A", "B", "C"]
@@ -162,6 +165,18 @@ def test_a_refusal_is_not_asked_again(engine: Make, standin: Standin, card: Card
     with pytest.raises(EngineDown, match="no model 'triage-primary': run triage llm create or triage llm pull"):
         ask(made)
     assert len(standin.requests) == before + 2
+
+
+@pytest.mark.parametrize("status", [400, 500, 503])
+@pytest.mark.parametrize("form", ['{{"error": "cannot read: {}"}}', "<p>blocked: {}</p>"])
+def test_an_error_that_repeats_the_ticket_is_not_passed_on(status: int, form: str) -> None:
+    """It would stand in logs, rows and /readyz, also after the ticket was erased."""
+    body, asked = token_request("triage-primary", PROMPT), form.format("where is my card")
+    said = refusal(Reply(status, httpx.Headers(), asked.encode()), body).message
+    assert "my card" not in said
+    assert said.endswith("its own words repeat the ticket.")
+    other = refusal(Reply(status, httpx.Headers(), b'{"error": "CUDA error: out of memory"}'), body).message
+    assert other.endswith(": CUDA error: out of memory.")
 
 
 @pytest.mark.parametrize("mode", ["no_logprobs", "empty"])

@@ -1,4 +1,4 @@
-"""Llms are loaded while a backlog is drained, by one thread at a time, and no stop waits for a long loading."""
+"""Loading and draining do not wait for each other, one thread loads at a time, and no stop waits for a long loading."""
 
 import threading
 from collections.abc import Iterator
@@ -47,6 +47,27 @@ def test_what_ollama_has_lost_comes_back_while_a_backlog_is_drained(
         eventually(lambda: standin.resident, DEADLINE_S, "nobody has it loaded")
         eventually(worker.llms.ready, DEADLINE_S, "it is not asked again")
         assert worker.drain.running.locked(), "the backlog is not over"
+    finally:
+        over.set()
+
+
+def test_what_is_due_does_not_wait_for_an_llm_that_loads_long_while_another_is_ready(
+    worker: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No bell rings for what was given back, nor for anything without Redis."""
+    drained, over = threading.Event(), threading.Event()
+
+    def loads_long(_: object) -> bool:
+        over.wait(2 * DEADLINE_S)
+        return False
+
+    monkeypatch.setattr(worker.llms, "load", loads_long)
+    monkeypatch.setattr(worker.llms, "ready", lambda: True)
+    monkeypatch.setattr(worker.drain, "_work", drained.set)
+    worker.start()
+    try:
+        assert drained.wait(DEADLINE_S), "nobody looks for work"
+        assert worker.loading.locked(), "the loading is over"
     finally:
         over.set()
 

@@ -2,15 +2,18 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from processes import eventually
 
+from models.errors import EngineDown
 from workers import drain as drains
 from workers import settle
 from workers.claim import claim
 from workers.inflight import Scoring
 from workers.llm import Llm
+from workers.runtime import Runtime
 
 BODIES = [f"My card {number} has not arrived yet" for number in range(10)]
 CALL_S = 0.3
@@ -110,6 +113,24 @@ def test_who_may_kill_a_worker_is_not_claimed_beside_a_call_that_hangs(client, s
     assert sql("SELECT status FROM tickets WHERE lost_leases = 1") == [("queued",)]
     hanging.set()
     eventually(lambda: states(sql) == {"done": 12})
+
+
+def test_a_call_that_hangs_is_settled_when_it_ends_also_while_no_llm_is_ready(client, drain, sql, hanging, monkeypatch):
+    """Otherwise its ticket would stay under the lease until that ran out, and count as one that lost its worker."""
+
+    def away(*_):
+        raise EngineDown("away")
+
+    monkeypatch.setattr(drains, "serve", away)
+    post(client, ["One for which the engine is away"])
+    eventually(lambda: not drain.running.locked(), why="the drain goes on")
+    assert states(sql) == {"done": 9, "working": 1, "queued": 1}
+    worker = SimpleNamespace(drain=drain, llms=SimpleNamespace(ready=lambda: False))
+    Runtime.work(worker)
+    assert states(sql)["working"] == 1, "its call has not ended yet"
+    hanging.set()
+    eventually(lambda: Runtime.work(worker) or states(sql) == {"done": 9, "queued": 2}, why="it is kept")
+    assert sql("SELECT max(attempts), max(lost_leases), count(lease_id) FROM tickets") == [(0, 0, 0)]
 
 
 def test_a_batch_that_nobody_has_begun_is_over_when_it_is_stopped():

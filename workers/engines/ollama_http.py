@@ -161,7 +161,9 @@ def refusal(reply: Reply, body: dict[str, Any]) -> EngineError:
         )
     if status == 400 and "context" in said:
         return PromptTooLong("The prompt has more tokens than the llm's context in Ollama holds.")
-    if status == 503 or "unexpectedly stopped" in said:
+    passes = status == 503 or "unexpectedly stopped" in said
+    said = reported.sentence(said, body.get("prompt", ""))
+    if passes:
         return _Passing(f"Ollama is not able to answer now: {said}.")
     if status >= 500:
         return EngineDown(f"Ollama failed with {status}: {said}.")

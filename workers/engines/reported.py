@@ -5,6 +5,7 @@ from workers.engines.base import MOST
 
 _LONGEST = 200  # a pin is a key of its table, which an index has to hold
 _DAY_MS = 86_400_000.0
+_REPEATED = 12  # so many characters that stand in a prompt too are no chance
 
 
 def name(value: object) -> str:
@@ -22,3 +23,9 @@ def milliseconds(value: object, in_one: float = 1.0) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _DAY_MS * in_one:
         return None
     return value / in_one
+
+
+def sentence(said: str, prompt: str) -> str:
+    """What it says of an error, unless that repeats the ticket: logs and pages show it, and no erasing reaches it."""
+    repeats = any(said[at : at + _REPEATED] in prompt for at in range(len(said) - _REPEATED + 1))
+    return "its own words repeat the ticket" if repeats else said
