@@ -2,10 +2,12 @@
 
 import logging
 import shutil
+import signal
+import sys
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from celery import signals
 from celery.exceptions import SecurityWarning
@@ -47,12 +49,18 @@ def run(loaded: Loaded) -> None:
     losses = Losses(loaded.settings.urls()[1])
     logging.getLogger(CONSUMER).addFilter(losses)
     when_loaded()
+    signal.signal(signal.SIGTERM, _end)
     try:
         app.worker_main(list(ARGUMENTS))
     finally:
         logging.getLogger(CONSUMER).removeFilter(losses)
         runtime.close()
         shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _end(*_: object) -> NoReturn:
+    """A SIGTERM in the moments before Celery listens to it: what the runtime has begun by then is given back too."""
+    sys.exit(0)
 
 
 def _connect(runtime: Runtime) -> None:
