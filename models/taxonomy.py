@@ -32,7 +32,7 @@ class Label(BaseModel):
     title: str = ""
     description: str = ""
     examples: tuple[str, ...] = ()
-    automate_at: Annotated[float, Field(gt=0, le=1)] | None = None
+    automate_at: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
     critical: bool = False
     write_as: str | None = None
 

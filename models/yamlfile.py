@@ -49,7 +49,9 @@ def read(path: Path, shape: type[Shape], hint: str = "") -> Shape:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {_said(error)}.") from None
     except ValidationError as error:
-        raise ConfigError(f"{path} is wrong{_what(error.errors()[0])}.") from None
+        # What is missing may be there under a misspelt name, which says more.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        raise ConfigError(f"{path} is wrong{_what(first)}.") from None
 
 
 def _content(text: str) -> Any:

@@ -35,6 +35,7 @@ from service.garbage import when_loaded
 from service.helpdesks import build_all
 from service.intake.depth import Depth
 from service.intake.door import Door
+from service.intake.replays import Replays
 from service.intake.waiting import Waiting
 from service.pages import site
 from service.queue import Bell
@@ -62,6 +63,7 @@ def create_app(loaded: Loaded, schema: Schema) -> FastAPI:
     app.state.readiness = Readiness(make_engine(database, pool_size=1), schema.head, schema.older)
     app.state.keys = Keys(app.state.engine)
     app.state.connections = build_all(loaded.config.connections, connection_secrets())
+    app.state.replays = Replays(app.state.engine)
     app.state.bell = Bell(redis)
     app.state.roller = Roller(app.state.engine)
     app.state.counts = Counts()

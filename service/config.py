@@ -29,9 +29,9 @@ class EngineConfig(_Strict):
 
     kind: Literal["llamacpp", "ollama", "linear", "openai"]
     url: str = OLLAMA
-    parallel: Annotated[int, Field(ge=1, le=64)] = 4
+    parallel: Annotated[int, Field(ge=1, le=64, strict=True)] = 4
     key_env: Annotated[str | None, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] = None
-    spend_limit_per_day: Annotated[float | None, Field(gt=0)] = None
+    spend_limit_per_day: Annotated[float | None, Field(gt=0, strict=True)] = None
 
     @model_validator(mode="after")
     def _url_of_a_server(self) -> "EngineConfig":
@@ -77,7 +77,7 @@ class Arm(_Strict):
 
     primary: str
     fallback: str | None = None
-    escalate_below: Annotated[float, Field(ge=0, le=1)] = 0.80
+    escalate_below: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.80
     combine: Literal["average", "replace"] = "average"
     calibration: Annotated[str | None, Field(pattern=r"\.json$")] = None
 
@@ -103,7 +103,7 @@ class PolicyConfig(Arm):
 
     last_resort: str | None = None
 
-    shadow_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    shadow_rate: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.0
 
     @property
     def llms(self) -> list[str]:

@@ -18,8 +18,8 @@ class Price(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    input: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    output: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    input: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+    output: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 
     def of(self, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
         """What one call cost; None when the server does not say how many tokens it was."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-from models.errors import InvalidRequest, TooLarge, TriageError
+from models.errors import InvalidRequest, QueueFull, TooLarge, TriageError
 from models.tables import BULK_PRIORITY
 from service.api.body import json_body
 from service.auth.callers import TicketWriter, needs
@@ -126,12 +126,23 @@ def _from_helpdesk(event: Incoming, raw: bytes, connection: str, config: Config)
 
 async def _commit(request: Request, submission: Submission) -> list[Receipt]:
     state = request.app.state
-    state.depth.admit(len(submission.tickets))
+    await _find_room(state, submission)
     receipts: list[Receipt] = await state.door.commit(submission)
     state.counts.taken(submission)
     state.bell.ring()
     log.debug("tickets.taken", tickets=[receipt.id for receipt in receipts])
     return receipts
+
+
+async def _find_room(state: Any, submission: Submission) -> None:
+    """Raises QueueFull, unless this was taken before: it is answered as then, and adds nothing to the queue."""
+    try:
+        state.depth.admit(len(submission.tickets))
+    except QueueFull:
+        with suppress(TimeoutError, TriageError):
+            if await state.replays.taken(submission):
+                return
+        raise
 
 
 def _batch(value: Any) -> list[Any]:

@@ -33,8 +33,13 @@ class Depth:
         if (over := self.waiting + tickets - self.limit) > 0:
             # Room for some more than this caller needs: others come back too.
             wait = self.drain_rate.seconds_for(max(over, self.limit // 100))
-            raise QueueFull(f"{self.limit} tickets are waiting already; send this one later.", retry_after=wait)
+            raise QueueFull(self._why(tickets), retry_after=wait)
         self.waiting += tickets
+
+    def _why(self, tickets: int) -> str:
+        if tickets > self.limit:
+            return f"The queue takes {self.limit:,} tickets at most: send these {tickets:,} in smaller batches."
+        return f"{self.waiting:,} tickets wait in a queue of at most {self.limit:,}; send this later."
 
     async def close(self) -> None:
         self.task.cancel()

@@ -75,6 +75,9 @@ def test_defaults_and_relative_paths(config, tmp_path):
         (GOOD.replace('model: "demo:primary"', "model: m, card: m.yaml"), "llms.a.card"),
         (GOOD.replace("primary: a,", "primary: a, escalate_below: 2,"), "policy.escalate_below"),
         (GOOD.replace("primary: a,", "primary: a, escalate_blow: 0.5,"), "policy.escalate_blow"),
+        (GOOD.replace("primary: a,", "primary: a, escalate_below: yes,"), "policy.escalate_below: Input should be a"),
+        (GOOD.replace("kind: llamacpp", "kind: llamacpp, parallel: yes"), "engines.e.parallel: Input should be a"),
+        (GOOD.replace("policy:", "polcy:"), "polcy: unknown key"),
     ],
 )
 def test_broken_configuration(config, text, names):
