@@ -14,6 +14,10 @@ from service.datadir import POSTGRES_SOCKET, REDIS_SOCKET, Urls, hold, make_priv
 from service.servers import Postgres, Progress, Redis
 
 
+def nothing() -> None:
+    """For whoever has nothing else to look after."""
+
+
 class EmbeddedServers:
     """The servers of one data folder. As a context manager it starts on entry and stops on exit."""
 
@@ -33,15 +37,18 @@ class EmbeddedServers:
         sockets = make_sockets(self.data_dir)
         self.servers = [server(self.data_dir, sockets) for server in self.wanted]
         for server in self.servers:
-            server.start(self.progress)
+            server.start(self.progress, nothing)
         return Urls(sockets)
 
-    def check(self) -> bool:
-        """Starts a server again that has died, from the main thread; true when none had."""
+    def check(self, meanwhile: Callable[[], None] = nothing) -> bool:
+        """Starts a server again that has died, from the main thread; true when none had.
+
+        `meanwhile` is called again and again until it answers: a Postgres that died may repair its files for minutes.
+        """
         dead = [server for server in self.servers if not server.child.running()]
         for server in dead:
             self.progress(f"{server.child.name} has stopped by itself ({server.child.ending()}); starting it again.")
-            server.start(self.progress)
+            server.start(self.progress, meanwhile)
         for server in self.servers:
             server.child.trim_log()
         return not dead

@@ -78,15 +78,15 @@ class Postgres:
             log=data_dir / "log" / "postgres.log",
         )
 
-    def start(self, progress: Progress) -> None:
-        """Returns when it answers and has our database."""
+    def start(self, progress: Progress, meanwhile: Callable[[], None]) -> None:
+        """Returns when it answers and has our database; calls `meanwhile` again and again until it answers."""
         binaries.check_postgres()
         if not self.folder.exists():
             self._initialise(progress)
         _end_leftovers(self.child, self.folder, self.names, progress)
         self._forget_stale_records()
         self.child.start()
-        self._wait(progress)
+        self._wait(progress, meanwhile)
         self._create_database()
 
     def _initialise(self, progress: Progress) -> None:
@@ -116,7 +116,7 @@ class Postgres:
             if number.isdigit() and psutil.pid_exists(int(number)):
                 record.unlink()
 
-    def _wait(self, progress: Progress) -> None:
+    def _wait(self, progress: Progress, meanwhile: Callable[[], None]) -> None:
         started = said = time.monotonic()
         while not self._answers():
             now = time.monotonic()
@@ -127,6 +127,7 @@ class Postgres:
                 progress(
                     f"Postgres is starting; after an unclean stop it first repairs its files ({now - started:.0f} s)."
                 )
+            meanwhile()
             time.sleep(POLL_SECONDS)
 
     def _answers(self) -> bool:
@@ -169,8 +170,8 @@ class Redis:
             log=data_dir / "log" / "redis.log",
         )
 
-    def start(self, progress: Progress) -> None:
-        """Returns when it answers."""
+    def start(self, progress: Progress, meanwhile: Callable[[], None]) -> None:
+        """Returns when it answers; calls `meanwhile` again and again until then."""
         make_private(self.folder)
         _end_leftovers(self.child, self.folder, self.names, progress)
         self.child.start()
@@ -178,6 +179,7 @@ class Redis:
         while not self._answers():
             if time.monotonic() > deadline or not self.child.running():
                 raise _did_not_start(self.child)
+            meanwhile()
             time.sleep(POLL_SECONDS)
 
     def _answers(self) -> bool:

@@ -136,17 +136,21 @@ class Service:
         now = time.monotonic()
         if now >= self.servers_backoff.due:
             self._check_servers(now)
-        for name, child in self.children.items():
-            self._check_child(child, self.backoffs[name], now)
+        self._check_children()
 
     def _check_servers(self, now: float) -> None:
         try:
-            all_well = self.servers.check()
+            all_well = self.servers.check(self._check_children)
         except ServerError as error:
             all_well = False
             self.say(error.message)
         if not all_well:
             self.servers_backoff.schedule(now)
+
+    def _check_children(self) -> None:
+        now = time.monotonic()
+        for name, child in self.children.items():
+            self._check_child(child, self.backoffs[name], now)
 
     def _check_child(self, child: Child, backoff: Backoff, now: float) -> None:
         if child.running():

@@ -29,6 +29,20 @@ def test_killed_and_started_again(up: Up) -> None:
     up.expire_leases()
 
 
+def test_an_api_that_dies_while_postgres_starts_is_there_before_it(up: Up) -> None:
+    """Postgres may repair its files for minutes after an unclean stop; here it is frozen as soon as it begins."""
+    old = up.send("postgres", signal.SIGKILL)
+    eventually(lambda: gone([old]))
+    postgres, api = up.send("postgres", signal.SIGSTOP), up.send("serve", signal.SIGKILL)
+    try:
+        eventually(lambda: gone([api]))
+        assert up.part("serve").pid != api.pid
+        assert postgres.status() == psutil.STATUS_STOPPED
+    finally:
+        postgres.send_signal(signal.SIGCONT)
+    up.until("ok")
+
+
 def test_a_second_up_on_the_same_data_is_refused_in_a_sentence(up: Up) -> None:
     before = up.processes()
     second = up.run("up", "--data-dir", str(up.data_dir), "--port", str(free_port()))
