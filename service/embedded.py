@@ -11,11 +11,7 @@ from pathlib import Path
 
 from service.children import never
 from service.datadir import POSTGRES_SOCKET, REDIS_SOCKET, Urls, hold, make_private, make_sockets, remove_sockets
-from service.servers import Postgres, Progress, Redis
-
-
-def nothing() -> None:
-    """For whoever has nothing else to look after."""
+from service.servers import Postgres, Progress, Redis, nothing
 
 
 class EmbeddedServers:
@@ -37,7 +33,7 @@ class EmbeddedServers:
         sockets = make_sockets(self.data_dir)
         self.servers = [server(self.data_dir, sockets) for server in self.wanted]
         for server in self.servers:
-            server.start(self.progress, nothing)
+            server.start(self.progress)
         return Urls(sockets)
 
     def check(self, meanwhile: Callable[[], None] = nothing) -> bool:

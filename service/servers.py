@@ -53,6 +53,10 @@ REDIS_SETTINGS = {
 }
 
 
+def nothing() -> None:
+    """For whoever has nothing else to look after."""
+
+
 class Postgres:
     """One cluster in DATA_DIR/postgres."""
 
@@ -78,7 +82,7 @@ class Postgres:
             log=data_dir / "log" / "postgres.log",
         )
 
-    def start(self, progress: Progress, meanwhile: Callable[[], None]) -> None:
+    def start(self, progress: Progress, meanwhile: Callable[[], None] = nothing) -> None:
         """Returns when it answers and has our database; calls `meanwhile` again and again until it answers."""
         binaries.check_postgres()
         if not self.folder.exists():
@@ -170,7 +174,7 @@ class Redis:
             log=data_dir / "log" / "redis.log",
         )
 
-    def start(self, progress: Progress, meanwhile: Callable[[], None]) -> None:
+    def start(self, progress: Progress, meanwhile: Callable[[], None] = nothing) -> None:
         """Returns when it answers; calls `meanwhile` again and again until then."""
         make_private(self.folder)
         _end_leftovers(self.child, self.folder, self.names, progress)
