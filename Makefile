@@ -17,7 +17,7 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: export OPENBLAS_NUM_THREADS = 1
 test: .venv/dev.stamp    ## set-up and all tests, lint, types, import contracts
 	@$(MAKE) --no-print-directory --jobs=2 check .venv/compiled.stamp
-	$(BIN)/pytest --numprocesses=5 --dist=loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses=5 --dist=loadscope --no-loadscope-reorder
 
 check: .venv/dev.stamp   ## lint and types alone
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ import psycopg
 import pytest
 import structlog
 import taxonomies
+from order import pytest_collection_modifyitems, pytest_xdist_make_scheduler  # noqa: F401 (hooks)
 from pydantic import SecretStr
 from serving import serving
 from sqlalchemy import Engine
@@ -49,10 +50,6 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("triage")
 
-# What starts whole programs takes longest, the longest first: at the end only short files are left.
-FIRST = ("benchmarks", "browser", "walk", "ollama", "cli", "openai", "engines", "linear")
-# What mostly waits for processes to end or to be back.
-WAITING = ("chaos", "faults", "embedded")
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "template_triage"
 _numbers = itertools.count()
@@ -74,19 +71,6 @@ def pytest_collection_finish() -> None:
     """All that is loaded by now stays to the end, and is not looked through for garbage in between."""
     gc.collect()
     gc.freeze()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files keep their order within a folder; one that waits and one that computes take turns: no core rests."""
-    rank = {name: number for number, name in enumerate((*WAITING, *FIRST))}
-    items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))
-    files = list(dict.fromkeys(item.path for item in items))
-    turn = {path: number for waits in (True, False) for number, path in enumerate(_files(files, waits=waits))}
-    items.sort(key=lambda item: turn[item.path])
-
-
-def _files(files: list[Path], *, waits: bool) -> list[Path]:
-    return [path for path in files if (path.parent.name in WAITING) == waits]
 
 
 @pytest.fixture(autouse=True)

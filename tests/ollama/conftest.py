@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cards import card_of, write_card
 from places import PARAMETERS
 from standin import Standin, ollama
 
 import models.llm
-from models.llm.card import Card, load_card
+from models.llm.card import Card
 from service.config import Config
 from service.settings import Loaded
 from workers.engines.ollama import Ollama
@@ -30,12 +31,12 @@ def standin(tmp_path: Path) -> Iterator[Standin]:
 
 @pytest.fixture
 def card() -> Card:
-    return load_card(DEMO / "primary.gguf")
+    return card_of("primary")
 
 
 @pytest.fixture
 def other() -> Card:
-    return load_card(DEMO / "fallback.gguf")
+    return card_of("fallback")
 
 
 @pytest.fixture
@@ -53,14 +54,14 @@ def engine(standin: Standin) -> Iterator[Callable[..., Ollama]]:
 
 
 @pytest.fixture
-def one_in_ollama(standin: Standin, loaded: Loaded) -> Loaded:
+def one_in_ollama(standin: Standin, loaded: Loaded, tmp_path: Path) -> Loaded:
     """The primary in Ollama, and no other llm."""
     config = loaded.config.model_dump() | {
         "engines": {"ollama": {"kind": "ollama", "url": standin.url, "parallel": 2}},
-        "llms": {"primary": {"engine": "ollama", "model": "triage-primary", "card": "demo:primary"}},
+        "llms": {"primary": {"engine": "ollama", "model": "triage-primary", "card": write_card(tmp_path, "primary")}},
         "policy": {"primary": "primary", "fallback": None, "shadow_rate": 0.0},
     }
-    return loaded.model_copy(update={"config": Config.model_validate(config)})
+    return loaded.model_copy(update={"config": Config.model_validate(config), "folder": tmp_path})
 
 
 @pytest.fixture

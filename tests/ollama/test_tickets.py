@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import taxonomies
+from cards import write_card
 from serving import with_policy
 from sqlalchemy import Engine
 from standin import Fault, Standin
@@ -26,16 +27,21 @@ BODY = "My new card has not arrived yet"
 
 
 @pytest.fixture
-def llms(standin: Standin, loaded: Loaded, tmp_path: Path) -> Iterator[Llms]:
-    """The demo llms as a triage.yaml names them that has an Ollama."""
+def llms(request: pytest.FixtureRequest, standin: Standin, loaded: Loaded, tmp_path: Path) -> Iterator[Llms]:
+    """The demo llms as a triage.yaml names them that has an Ollama; with all of their fields where a test says so."""
+    whole = getattr(request, "param", False)
     config = loaded.config.model_dump() | {
         "engines": {"ollama": {"kind": "ollama", "url": standin.url, "parallel": 2}},
         "llms": {
-            name: {"engine": "ollama", "model": f"triage-{name}", "card": f"demo:{name}"}
+            name: {
+                "engine": "ollama",
+                "model": f"triage-{name}",
+                "card": f"demo:{name}" if whole else write_card(tmp_path, name),
+            }
             for name in ("primary", "fallback")
         },
     }
-    found = loaded.model_copy(update={"config": Config.model_validate(config)})
+    found = loaded.model_copy(update={"config": Config.model_validate(config), "folder": tmp_path})
     made = Llms(found, found.config.asked, tmp_path)
     made.engines[0]._deadline_s = 3.0  # type: ignore[attr-defined]
     assert made.load(), [llm.error for llm in made.all.values()]
@@ -81,6 +87,7 @@ def test_both_llms_answer(drain: Drain, sql: Sql, posted: None) -> None:
     ]
 
 
+@pytest.mark.parametrize("llms", [True], indirect=True, ids=["whole"])
 def test_a_field_that_is_longer_than_the_list_is_scored_whole_and_stored_as_incomplete(
     database: Engine, client: httpx.Client, drain: Drain, sql: Sql
 ) -> None:

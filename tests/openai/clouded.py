@@ -1,16 +1,16 @@
 """Makes the llms of a triage.yaml with a cloud, and drains over them."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cards import write_card
 from cloud import Cloud
 from serving import with_policy
 from sqlalchemy import Engine
 
 from service.config import Config
-from service.settings import DEMO_LLMS, Loaded
+from service.settings import Loaded
 from workers.drain import Drain
 from workers.llms import Llms
 
@@ -28,20 +28,21 @@ class Clouded:
     made: list[Any]
 
     def llms(self, *, form: str = "completions", **engine: Any) -> Llms:
-        for name, model in (("primary", "first"), ("fallback", "second")):
-            card = json.loads((DEMO_LLMS / f"{name}.json").read_text("utf-8"))
-            (self.folder / f"{name}.json").write_text(json.dumps(card | {"served": [f"{model}/{form}"]}), "utf-8")
+        models = {"primary": "first", "fallback": "second"}
         config = self.loaded.config.model_dump() | {
             "engines": {"cloud": {"kind": "openai", "url": self.cloud.url, "parallel": 2} | engine},
             "llms": {
-                name: {"engine": "cloud", "model": model, "card": f"{name}.json", "price": PRICE}
-                for name, model in (("primary", "first"), ("fallback", "second"))
+                name: {"engine": "cloud", "model": model, "card": self._card(name, f"{model}/{form}"), "price": PRICE}
+                for name, model in models.items()
             },
         }
         found = self.loaded.model_copy(update={"config": Config.model_validate(config), "folder": self.folder})
         llms = Llms(found, found.config.asked, self.folder)
         self.made.append(llms)
         return llms
+
+    def _card(self, name: str, served: str) -> str:
+        return write_card(self.folder, name, served=[served])
 
     def limited(self, limit: float) -> Llms:
         """Loaded, with a limit for what comes after."""

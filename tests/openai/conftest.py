@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cards import card_of
 from cloud import Cloud, cloud
 from clouded import Clouded
 from sqlalchemy import Engine
 
 import models.llm
-from models.llm.card import Card, load_card
+from models.llm.card import Card
 from service.settings import Loaded
 from workers.engines.openai import OpenAi
 
@@ -38,7 +39,7 @@ def made(llamas: Cloud) -> Iterator[Cloud]:
 @pytest.fixture
 def card() -> Card:
     """The primary's, for what the cloud calls `first`."""
-    return replace(load_card(DEMO / "primary.gguf"), served=("first/completions",))
+    return replace(card_of("primary"), served=("first/completions",))
 
 
 @pytest.fixture
