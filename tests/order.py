@@ -28,13 +28,13 @@ def _files(files: list[Path], *, waits: bool) -> list[Path]:
 
 
 class Sharing(LoadScopeScheduling):  # type: ignore[misc]  # xdist's base has no types
-    """A file's tests run in one process; and files that share a browser, or a `triage up`, do so too."""
+    """A file's tests run in one process; and files that share a `triage up` do so too."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = Path(nodeid.partition("::")[0])
         if file.parent.name == "faults":
             return f"faults {file.name < 'test_g'}"  # two halves, which take about as long
-        return str(file.parent if file.parent.name == "browser" else file)
+        return str(file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Sharing:
