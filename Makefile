@@ -5,7 +5,7 @@ SUPPORTED := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test check bench chaos clean
+.PHONY: help demo test pytest check bench chaos clean
 help:           ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/'
 
@@ -16,7 +16,9 @@ demo: .venv/run.stamp    ## set-up and the main job on real tickets
 test: export PYTHONDONTWRITEBYTECODE =
 test: export OPENBLAS_NUM_THREADS = 1
 test: .venv/dev.stamp    ## set-up and all tests, lint, types, import contracts
-	@$(MAKE) --no-print-directory --jobs=2 check .venv/compiled.stamp
+	@$(MAKE) --no-print-directory --jobs=2 check pytest
+
+pytest: .venv/compiled.stamp
 	$(BIN)/pytest --numprocesses=5 --dist=loadscope --no-loadscope-reorder
 
 check: .venv/dev.stamp   ## lint and types alone

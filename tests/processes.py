@@ -76,6 +76,7 @@ class Up:
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
         self.process: subprocess.Popen[bytes] | None = None
+        self.connection: psycopg.Connection | None = None
 
     def environment(self, **more: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TRIAGE_")}
@@ -172,6 +173,8 @@ class Up:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.send_signal(signal.SIGCONT)
             self.interrupt()
+        if self.connection is not None:
+            self.connection.close()
 
     def client(self, **more: Any) -> httpx.Client:
         """A client with the key that `up` wrote."""
@@ -191,10 +194,21 @@ class Up:
         return urls.redis_url
 
     def sql(self, statement: str, *values: Any) -> list[Any]:
-        """Runs one statement in autocommit and gives its rows."""
-        with psycopg.connect(conninfo(self.database_url()), autocommit=True) as connection:
-            cursor = connection.execute(statement, values)  # type: ignore[arg-type]
-            return cursor.fetchall() if cursor.description else []
+        """Runs one statement in autocommit and gives its rows; over the connection of before, if that still lives."""
+        before = self.connection
+        try:
+            return self._rows(statement, values)
+        except psycopg.OperationalError:
+            self.connection = None
+            if before is None:
+                raise
+            return self._rows(statement, values)
+
+    def _rows(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        if self.connection is None:
+            self.connection = psycopg.connect(conninfo(self.database_url()), autocommit=True)
+        cursor = self.connection.execute(statement, values)  # type: ignore[arg-type]
+        return cursor.fetchall() if cursor.description else []
 
     def one(self, statement: str, *values: Any) -> Any:
         """The only value of the only row."""

@@ -37,6 +37,7 @@ class Llms:
             engines[name] = building.build(config, models, sockets, self._billed)
             if config.spend_limit_per_day is not None:
                 spends[name] = Spend(name, config.spend_limit_per_day, list(models))
+        self.tried = False
         self.leaves = any(_elsewhere(loaded.config.engines[llm.engine]) for llm in wanted.values())
         self.spends = list(spends.values())
         self.engines = list(engines.values())
@@ -62,12 +63,8 @@ class Llms:
         An engine may have lost what was ready before; it is asked each time, and gives it back at once if not.
         """
         for llm in self.all.values():
-            try:
-                llm.load(taxonomy)
-            except TriageError as error:
-                if llm.error != error.message:
-                    log.warning("llm.not_loaded", llm=llm.name, error=error.message)
-                llm.error = error.message
+            _load(llm, taxonomy)
+        self.tried = True
         return all(llm.error is None for llm in self.all.values())
 
     def _billed(self, name: str, prompt_tokens: int | None, completion_tokens: int | None) -> None:
@@ -83,8 +80,8 @@ class Llms:
         return any(llm.behind(taxonomy) for llm in self.all.values())
 
     def ready(self) -> bool:
-        """Whether any ticket can be classified now."""
-        return any(llm.error is None and not _hangs(llm) for llm in self.all.values())
+        """Whether any ticket can be classified now: not before each llm was loaded once, or could not be."""
+        return self.tried and any(llm.error is None and not _hangs(llm) for llm in self.all.values())
 
     def pins(self) -> list[Pin]:
         """What is loaded now."""
@@ -105,6 +102,19 @@ class Llms:
     def close(self) -> None:
         for engine in self.engines:
             engine.close()
+
+
+def _load(llm: Llm, taxonomy: Taxonomy | None) -> None:
+    """What keeps one from being loaded is its own, and no other waits for it."""
+    try:
+        llm.load(taxonomy)
+    except TriageError as error:
+        if llm.error != error.message:
+            log.warning("llm.not_loaded", llm=llm.name, error=error.message)
+        llm.error = error.message
+    except Exception as error:
+        llm.error = f"It could not be loaded for a reason of ours ({type(error).__name__}); the log has it."
+        log.error("llm.not_loaded", llm=llm.name, error=type(error).__name__, exc_info=error)
 
 
 def _elsewhere(engine: EngineConfig) -> bool:

@@ -1,4 +1,4 @@
-"""Helpdesks under test: threads that post tickets without pause and note each answer, and what a helpdesk does next."""
+"""Helpdesks under test: threads that post tickets all the time and note each answer, and what a helpdesk does next."""
 
 import threading
 import time
@@ -8,6 +8,7 @@ import httpx
 from processes import Up, eventually
 
 THREADS = 4
+PAUSE_S, BREAK_S = 0.02, 0.05  # after an answer, which leaves the cores to those it is about; and after an error
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Posters:
                     self.answers.append(answer)
                     if answer.status != 202:
                         break
-            self.enough.wait(0.05)
+                    self.enough.wait(PAUSE_S)
+            self.enough.wait(BREAK_S)
 
     def until_answered(self, count: int, status: int = 202) -> None:
         """Waits for so many further answers of this status."""

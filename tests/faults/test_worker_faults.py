@@ -7,7 +7,7 @@ import psutil
 import pytest
 from processes import Up, eventually, gone
 
-MANY = 200
+MANY = 100
 LONG = "I was charged twice for one payment at a shop and would like my money back soon. " * 20
 WORKING = "SELECT count(*) FROM tickets WHERE status = 'working'"
 WAITING = "SELECT count(*) FROM tickets WHERE status = 'queued'"

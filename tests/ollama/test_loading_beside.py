@@ -10,6 +10,7 @@ from standin import Standin
 from standin_http import Left
 
 from service.settings import Loaded
+from workers.llm import Llm
 from workers.runtime import Runtime
 
 DEADLINE_S = 60.0
@@ -61,8 +62,8 @@ def test_what_is_due_does_not_wait_for_an_llm_that_loads_long_while_another_is_r
         over.wait(2 * DEADLINE_S)
         return False
 
+    worker.load()
     monkeypatch.setattr(worker.llms, "load", loads_long)
-    monkeypatch.setattr(worker.llms, "ready", lambda: True)
     monkeypatch.setattr(worker.drain, "_work", drained.set)
     worker.start()
     try:
@@ -70,6 +71,40 @@ def test_what_is_due_does_not_wait_for_an_llm_that_loads_long_while_another_is_r
         assert worker.loading.locked(), "the loading is over"
     finally:
         over.set()
+
+
+def test_nothing_is_claimed_before_each_llm_was_loaded_once(worker: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what comes in a worker's first seconds would be decided without the fallback, that is about to be there."""
+    begun, over = threading.Event(), threading.Event()
+
+    def loads_long(llm: Llm, _: object) -> None:
+        llm.error = None
+        begun.set()
+        over.wait(2 * DEADLINE_S)
+
+    monkeypatch.setattr(Llm, "load", loads_long)
+    loading = threading.Thread(target=worker.load)
+    loading.start()
+    try:
+        assert begun.wait(DEADLINE_S)
+        assert not worker.llms.ready()
+    finally:
+        over.set()
+        loading.join()
+    assert worker.llms.ready()
+
+
+def test_a_mistake_of_ours_keeps_no_other_llm_from_loading(worker: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    (primary,) = worker.llms.all.values()
+
+    def broken(*_: object) -> None:
+        raise KeyError("what a server said")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Llm, "load", broken)
+        assert not worker.llms.load()
+    assert primary.error == "It could not be loaded for a reason of ours (KeyError); the log has it."
+    assert worker.llms.load()
 
 
 def test_a_loading_is_one_threads_and_a_stop_does_not_wait_for_it(
