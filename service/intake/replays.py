@@ -25,7 +25,7 @@ class Replays:
         """Whether its key has an answer; raises Unavailable, or TimeoutError, when Postgres cannot be asked."""
         if submission.key is None:
             return False
-        async with self.turn, asyncio.timeout(LOOK_UP_S):
+        async with asyncio.timeout(LOOK_UP_S), self.turn:
             return await asyncio.to_thread(self._taken, submission.key)
 
     def _taken(self, key: tuple[object, str]) -> bool:
