@@ -63,6 +63,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def environment(**more: str) -> dict[str, str]:
+    """For a process of ours: none of the user's own settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TRIAGE_")} | more
+
+
 class Up:
     """`triage up` on a data folder and a port of its own. What all of its processes print goes to one file."""
 
@@ -79,8 +84,7 @@ class Up:
         self.connection: psycopg.Connection | None = None
 
     def environment(self, **more: str) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("TRIAGE_")}
-        return kept | {"TRIAGE_CONFIG": str(self.config), "TMPDIR": str(self.temporary)} | more
+        return environment(TRIAGE_CONFIG=str(self.config), TMPDIR=str(self.temporary)) | more
 
     def run(self, *words: str, **more: str) -> "subprocess.Popen[bytes]":
         """Starts another `triage` command beside it, which prints to a file of its own."""

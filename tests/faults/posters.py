@@ -8,6 +8,7 @@ import httpx
 from processes import Up, eventually
 
 THREADS = 4
+LONG = "I was charged twice for one payment at a shop and would like my money back soon. " * 20  # keeps an llm busy
 PAUSE_S, BREAK_S = 0.02, 0.05  # after an answer, which leaves the cores to those it is about; and after an error
 
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import taxonomies
 from moments import frozen
-from processes import ROOT, eventually, free_port, gone, sockets
+from processes import ROOT, environment, eventually, free_port, gone, sockets
 from spoiled import MODE, RUBBISH, SLOW, STUCK, WELL
 
 from service.children import Child
@@ -68,11 +68,10 @@ class Engine:
 @contextmanager
 def running(folder: Path, name: str, words: list[str], **env: str) -> Iterator[psutil.Process]:
     """A Python program with the stand-in on its path; what it prints is in a file of its name."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TRIAGE_")}
-    paths = [str(ROOT), str(ROOT / "tests" / "ollama"), *filter(None, [kept.get("PYTHONPATH")])]
+    paths = [str(ROOT), str(ROOT / "tests" / "ollama"), *filter(None, [os.environ.get("PYTHONPATH")])]
     env |= {"PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(folder)}
     calm = ((signal.SIGTERM, 20.0),)
-    child = Child(name, [sys.executable, *words], calm, env=kept | env, cwd=folder, log=folder / f"{name}.log")
+    child = Child(name, [sys.executable, *words], calm, env=environment(**env), cwd=folder, log=folder / f"{name}.log")
     child.start()
     assert child.process is not None
     try:

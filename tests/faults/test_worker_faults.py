@@ -5,10 +5,10 @@ import subprocess
 
 import psutil
 import pytest
+from posters import LONG
 from processes import Up, eventually, gone
 
 MANY = 100
-LONG = "I was charged twice for one payment at a shop and would like my money back soon. " * 20
 WORKING = "SELECT count(*) FROM tickets WHERE status = 'working'"
 WAITING = "SELECT count(*) FROM tickets WHERE status = 'queued'"
 SLOTS = 4
