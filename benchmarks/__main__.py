@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import results
-from benchmarks.bench import NAMES, bench
+from benchmarks.bench import NAMES, bench, times
 from benchmarks.ratios import Measured, said
 from benchmarks.stage import ROOT, Stage, stage
 from models.errors import TriageError
@@ -88,7 +88,7 @@ def _run(made: Stage, wanted: int, seconds: float, only: list[str], out: Path | 
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=notes, transient=True) as bars:
-        task = bars.add_task("Starting", total=wanted * len(only))
+        task = bars.add_task("Starting", total=sum(times(name, wanted) for name in only))
         for one in bench(made, wanted, seconds, only):
             done.append(one)
             bars.update(task, description=one.name, advance=one.void is None)

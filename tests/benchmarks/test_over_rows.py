@@ -61,6 +61,12 @@ def test_what_it_took_to_count_them_is_told_apart(measured):
     assert window.figure > 0
 
 
+def test_what_cannot_be_measured_again_is_one_run_of_however_many_rounds(servers, tmp_path):
+    with stage(servers, tmp_path) as made:
+        found = [one.name for one in bench(made, 2, SECONDS, ["report_1m", "report_catch_up"])]
+    assert found == ["report_1m", "report_1m", "report_catch_up"]
+
+
 def test_memory_is_that_of_both_processes_after_their_work(measured):
     (window,) = windows(measured, "memory_api_and_worker")
     assert window.facts["tickets"] == window.facts["triages"] >= 1000 * SECONDS
