@@ -107,10 +107,13 @@ class Child:
             time.sleep(POLL_SECONDS)
 
     def ending(self) -> str:
-        """How it has ended, for a sentence to the user."""
+        """How it has ended, for a sentence to the user. What was killed outright had no time to log why."""
         code = self.process.returncode if self.process else None
         how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
-        return f"{how}: {self.last_words()}; its log is {self.log}" if self.log else how
+        if self.log is None:
+            return how
+        why = "" if code == -signal.SIGKILL else f": {self.last_words()}"
+        return f"{how}{why}; its log is {self.log}"
 
     def last_words(self) -> str:
         """The most telling line that the program has logged since its start."""

@@ -48,6 +48,17 @@ def test_its_ending_is_told_in_its_last_words_of_this_start(tmp_path: Path) -> N
         assert one.ending() == f"{words}; its log is {log}"
 
 
+def test_the_last_line_of_a_killed_child_is_not_told_as_the_reason(tmp_path: Path) -> None:
+    log = tmp_path / "some.log"
+    one = child("import time; print('WARNING: something else', flush=True); time.sleep(60)", log)
+    one.start()
+    wait_until(lambda: log.stat().st_size > 0)
+    assert one.process is not None
+    one.process.kill()
+    wait_until(lambda: not one.running())
+    assert one.ending() == f"signal SIGKILL; its log is {log}"
+
+
 def test_a_killed_child_takes_its_own_children_along() -> None:
     parent = child("import subprocess; subprocess.run(['sleep', '60'])")
     parent.start()

@@ -144,7 +144,7 @@ def test_a_child_that_died_is_started_again(tmp_path: Path) -> None:
         service.watch(lambda: len(notes(tmp_path, "worker")) == 2)
 
     assert run(plan(tmp_path, **NO_SERVERS), said.append, kill_the_worker)
-    assert said[0].startswith("The worker has stopped by itself (signal SIGKILL: ")
+    assert said[0].startswith("The worker has stopped by itself (signal SIGKILL; its log is ")
     assert said[0].endswith("starting it again in 1 s.")
     assert [what for what, _ in notes(tmp_path, "worker")] == ["started", "started", "asked", "stopped"]
     assert [what for what, _ in notes(tmp_path, "api")] == ["started", "asked", "stopped"]
