@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.ratios import Window
 from benchmarks.rounds import Absolute
-from benchmarks.stage import CONFIG, Stage, category, python
+from benchmarks.stage import CONFIG, Stage, category, environment, python
 from benchmarks.tickets import labelled, texts, texts_of
 from models.errors import TriageError
 from service.children import bound
@@ -89,14 +89,13 @@ def _write(path: Path, rows: Any) -> None:
 
 def _triage(*words: str) -> bytes:
     """Runs the command on two cores and gives what it said; a Ctrl-C reaches only us, and it is bound to our life."""
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("TRIAGE_")}
     with _cores():
         done = subprocess.run(  # noqa: S603 (the command is ours and no shell reads it)
             bound(python("service.cli", *words), signal.SIGKILL),
             capture_output=True,
             check=False,
             start_new_session=True,
-            env=kept | {"TRIAGE_CONFIG": str(CONFIG)},
+            env=environment(TRIAGE_CONFIG=str(CONFIG)),
         )
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]

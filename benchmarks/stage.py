@@ -50,8 +50,7 @@ class Stage:
     @contextmanager
     def process(self, name: str, command: list[str], settings: dict[str, str]) -> Iterator[Child]:
         """One process of a side, for as long as the block lasts; none of the user's own settings reach it."""
-        kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("TRIAGE_")}
-        env = kept | {"PYTHONPATH": str(ROOT)} | settings
+        env = environment(PYTHONPATH=str(ROOT)) | settings
         calm = ((SIGTERM, 15.0),)
         child = Child(name, command, calm, env=env, cwd=self.folder, log=self.folder / f"{name}.log")
         child.start()
@@ -104,6 +103,11 @@ def category() -> Taxonomy:
     """The demo's first field alone, so that on every side a ticket is one question."""
     fields = taxonomy.load(ROOT / "taxonomy.yaml").fields_
     return Taxonomy.model_validate({"fields": {"category": fields["category"]}})
+
+
+def environment(**more: str) -> dict[str, str]:
+    """For a process that is measured: none of the user's own settings."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith("TRIAGE_")} | more
 
 
 def python(*words: str) -> list[str]:
