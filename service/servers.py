@@ -84,14 +84,14 @@ class Postgres:
 
     def start(self, progress: Progress, meanwhile: Callable[[], None] = nothing) -> None:
         """Returns when it answers and has our database; calls `meanwhile` again and again until it answers."""
-        binaries.check_postgres()
+        if self.child.process is None:  # what has run before needs no look, and the look may hang like any process
+            binaries.check_postgres()
         if not self.folder.exists():
             self._initialise(progress)
         _end_leftovers(self.child, self.folder, self.names, progress)
         self._forget_stale_records()
         self.child.start()
         self._wait(progress, meanwhile)
-        self._create_database()
 
     def _initialise(self, progress: Progress) -> None:
         """Makes the cluster under another name first, so that a half-made one is never taken for a cluster."""
@@ -136,16 +136,18 @@ class Postgres:
 
     def _answers(self) -> bool:
         try:
-            psycopg.connect(self.admin, connect_timeout=5).close()
+            connection = psycopg.connect(self.admin, autocommit=True, connect_timeout=5)
         except psycopg.OperationalError:
             return False
+        with connection:
+            self._create_database(connection)
         return True
 
-    def _create_database(self) -> None:
+    def _create_database(self, connection: psycopg.Connection) -> None:
+        """Over the connection that was just made: a second one might wait for as long as Postgres is frozen."""
         try:
-            with psycopg.connect(self.admin, autocommit=True) as connection:
-                if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'triage'").fetchone():
-                    connection.execute("CREATE DATABASE triage")
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'triage'").fetchone():
+                connection.execute("CREATE DATABASE triage")
         except psycopg.Error as error:
             raise ServerError(f"Postgres runs but could not create the database: {error}") from error
 

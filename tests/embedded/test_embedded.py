@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from models.errors import ServerError
 from service.datadir import Urls
 from service.embedded import EmbeddedServers, running
 from service.queue import broker_url
+from service.servers import Postgres
 
 PATIENCE_S = 3600.0  # more than a test may take
 OWNER = Path(__file__).with_name("owner.py")
@@ -235,6 +237,31 @@ def test_a_killed_postgres_comes_back_with_what_was_committed(own: EmbeddedServe
     own.check()
     assert ask(urls_of(own), "SELECT number FROM kept") == [(7,)]
     assert pid_of(own, "Postgres") != old
+
+
+def test_a_postgres_that_freezes_once_it_answers_keeps_nobody_waiting(
+    own: EmbeddedServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, frozen = Postgres._answers, []
+
+    def freezing(self: Postgres) -> bool:
+        answered = answers(self)
+        if answered:
+            frozen.append(psutil.Process(pid_of(own, "Postgres")))
+            frozen[0].suspend()
+            wait_until(lambda: frozen[0].status() == psutil.STATUS_STOPPED)
+            thaw.start()  # for whoever waits all the same
+        return answered
+
+    thaw = threading.Timer(10, lambda: frozen[0].resume())
+    os.kill(pid_of(own, "Postgres"), signal.SIGKILL)
+    wait_until(lambda: not all(server.child.running() for server in own.servers))
+    monkeypatch.setattr(Postgres, "_answers", freezing)
+    own.check()
+    still_frozen = frozen[0].status() == psutil.STATUS_STOPPED
+    thaw.cancel()
+    frozen[0].resume()
+    assert still_frozen
 
 
 def test_a_killed_redis_comes_back(own: EmbeddedServers) -> None:
