@@ -13,9 +13,10 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, IntegrityError
 
-from models.errors import EngineDown, EngineError, TriageError, Unavailable
+from models.errors import TriageError, Unavailable
 from workers.arms import Served
 from workers.claim import Batch, Claimed, give_back
+from workers.fault import fault, mistake
 from workers.figures import Figures
 from workers.inflight import Open, Outcome
 from workers.record import Attempt, Done, record, reject
@@ -57,8 +58,10 @@ class Outcomes:
     def _add(self, ticket: Claimed, outcome: Outcome) -> None:
         if isinstance(outcome, Served):
             self.done.append(Done(ticket, outcome))
-        elif (fault := _fault(outcome, ticket)) is not None:
-            self.refused.append((ticket, fault))
+        elif (held := fault(outcome)) is not None:
+            self.refused.append((ticket, held))
+            if mistake(outcome):
+                log.error("classify.failed", ticket=str(ticket.id), error=type(outcome).__name__, exc_info=outcome)
         else:
             self.undone.append(ticket)
             self.away = self.away or _why(outcome)
@@ -77,8 +80,8 @@ class Settling:
         Raises Unavailable once the batch cannot be ours any more, or a stopping worker has waited for FINISH_S.
         """
         self._record(one.batch, one.version, outcomes.done)
-        for ticket, fault in outcomes.refused:
-            self._reject(one.batch, ticket, fault)
+        for ticket, held in outcomes.refused:
+            self._reject(one.batch, ticket, held)
         ids = [ticket.id for ticket in outcomes.undone]
         back = partial(give_back, self.database, one.batch, ids, delay_s=outcomes.rest_s, error=outcomes.away)
         self._write(one.batch, back)
@@ -105,8 +108,8 @@ class Settling:
         self._record(batch, version, results[:middle])
         self._record(batch, version, results[middle:])
 
-    def _reject(self, batch: Batch, ticket: Claimed, fault: str) -> None:
-        self._write(batch, partial(reject, self.database, batch.lease, ticket, fault, self.figures))
+    def _reject(self, batch: Batch, ticket: Claimed, held: str) -> None:
+        self._write(batch, partial(reject, self.database, batch.lease, ticket, held, self.figures))
 
     def _write(self, batch: Batch, write: Callable[[], object]) -> None:
         """Tries while Postgres is away: nothing is scored twice for that. The fence decides, so none is too late."""
@@ -125,17 +128,6 @@ class Settling:
     def _may_be_ours(self, batch: Batch) -> bool:
         """While its lease is renewed; for FINISH_S if the worker was told to stop."""
         return not self.stopping.late() if self.stopping.is_set() else time.monotonic() < batch.until
-
-
-def _fault(error: BaseException, ticket: Claimed) -> str | None:
-    """What to hold against the ticket itself; None when the error is not the ticket's."""
-    if isinstance(error, EngineError) and not isinstance(error, EngineDown):
-        return error.message
-    if isinstance(error, TriageError):
-        return None
-    # A mistake of ours that this ticket brings out: the log knows more, and the ticket must not come back for ever.
-    log.error("classify.failed", ticket=str(ticket.id), error=type(error).__name__, exc_info=error)
-    return f"The worker failed with {type(error).__name__}; its log has the details."
 
 
 def _why(error: BaseException) -> str | None:

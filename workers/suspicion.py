@@ -4,11 +4,12 @@ import threading
 
 import structlog
 
-from models.errors import EngineDown, EngineError, TriageError
+from models.errors import EngineDown
 from models.llm.answer import filled
 from models.llm.card import Card
 from workers.backoff import Backoff
 from workers.engines.base import Engine, Timings
+from workers.fault import fault, mistake
 from workers.scoring import score
 
 # So many different tickets in a row are refused before the llm is suspected. They are told apart by their texts; but a
@@ -35,7 +36,7 @@ class Suspicion:
 
     def refused(self, text: str, error: Exception) -> str | None:
         """Counts a refusal that is the ticket's own fault; why that is not believed any more."""
-        if (said := _refusal(error)) is None:
+        if (said := fault(error)) is None:
             return None
         with self._lock:
             self._refusals += 1
@@ -43,7 +44,10 @@ class Suspicion:
             if len(self._texts) >= self._needed or self._refusals >= self._needed * EACH:
                 asked = f"it refused {self._refusals} tickets in a row and is asked a known question first"
                 self.why = self.why or f"{asked}. {said}"
-            return self.why
+            why = self.why
+        if why is not None:
+            _log(error)
+        return why
 
     def answered(self) -> None:
         """An answer to a ticket ends the row. What is suspected already has to answer the known question first."""
@@ -62,8 +66,9 @@ class Suspicion:
         try:
             timings = _asked(engine, card, llm)
         except Exception as failure:
-            if (said := _refusal(failure)) is None:
+            if (said := fault(failure)) is None:
                 raise
+            _log(failure)
             error = f"it refuses every ticket, and a known question too. {said}"
             self.backoff.failed(card, error)
             raise EngineDown(error) from None
@@ -77,12 +82,10 @@ class Suspicion:
             self._texts.clear()
 
 
-def _refusal(error: Exception) -> str | None:
-    """What an error says that counts as a refusal: an engine's answer may bring out a mistake of ours, too."""
-    if isinstance(error, TriageError):
-        return error.message if isinstance(error, EngineError) and not isinstance(error, EngineDown) else None
-    log.error("llm.failed", error=type(error).__name__, exc_info=error)
-    return f"The worker failed with {type(error).__name__}; its log has the details."
+def _log(error: Exception) -> None:
+    """For a mistake of ours that no ticket is told of."""
+    if mistake(error):
+        log.error("llm.failed", error=type(error).__name__, exc_info=error)
 
 
 def _asked(engine: Engine, card: Card, llm: str) -> Timings:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 import taxonomies
 from standin import Fault, Standin
+from structlog.testing import capture_logs
 
 from models.errors import EngineDown, EngineError
 from models.llm.text import whole
@@ -87,14 +88,20 @@ def test_a_heartbeat_tells_an_error_that_no_row_can_hold(
 def test_a_mistake_of_ours_with_every_answer_fails_nobody(
     worker: Runtime, client: httpx.Client, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    made: list[KeyError] = []
+
     def mistaken(*_: object) -> None:
-        raise KeyError("eval_count")
+        made.append(KeyError("eval_count"))
+        raise made[-1]
 
     post(client, *(f"where is my card {number}" for number in range(20)))
     with monkeypatch.context() as broken:
         broken.setattr("workers.engines.ollama._timings", mistaken)
-        for _ in range(ATTEMPTS + 2):
-            look(worker, sql)
+        with capture_logs() as lines:
+            for _ in range(ATTEMPTS + 2):
+                look(worker, sql)
+        told = [line["exc_info"] for line in lines if "exc_info" in line]
+        assert sorted(map(id, told)) == sorted(map(id, made)), "each is told once"
         assert sql("SELECT DISTINCT status FROM tickets") == [("queued",)]
         assert sql("SELECT max(attempts), sum(attempts) < %s FROM tickets", TICKETS) == [(1, True)]
         said = "The worker failed with KeyError; its log has the details."
