@@ -16,6 +16,7 @@ from service import settings
 from service.binaries import postgres_program
 from service.cli.common import DataDir, counted, database_url, one_transaction, say
 
+MAGIC = b"PGDMP"  # of pg_dump's custom format
 File = Annotated[Path, typer.Argument(help="The backup file")]
 
 
@@ -43,8 +44,7 @@ def restore(
     replace: Annotated[bool, typer.Option(help="Replace the tickets that are in the store now")] = False,
 ) -> None:
     """Puts a backup back, all of it or nothing, and brings it to this version's schema."""
-    if not file.is_file():
-        raise ConfigError(f"There is no file {file}.")
+    _require_backup(file)
     url = database_url(settings.settings(data_dir=data_dir))
     migrations.upgrade(url)  # so that an empty Postgres can be restored into
     tickets = _tickets(url)
@@ -58,6 +58,15 @@ def restore(
         f"Restored {file}: {counted(_tickets(url), 'ticket')}, where there were {tickets:,} before. The API keys are "
         "those of the backup: if you have none of them, make one with triage keys create NAME --scope admin."
     )
+
+
+def _require_backup(file: Path) -> None:
+    """Before the store is touched; whether the rest of it is whole, pg_restore finds."""
+    if not file.is_file():
+        raise ConfigError(f"There is no file {file}.")
+    with file.open("rb") as opened:
+        if opened.read(len(MAGIC)) != MAGIC:
+            raise ConfigError(f"{file} is no backup: restore takes what triage backup wrote.")
 
 
 def _tickets(url: str) -> int:

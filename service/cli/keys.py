@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 @keys.command()
 def create(
     name: Annotated[str, typer.Argument(help="What the key is for")],
-    scope: Annotated[list[str], typer.Option(help=f"One of {', '.join(Scope)}; may be repeated")],
+    scope: Annotated[list[Scope], typer.Option(metavar="SCOPE", help=f"One of {', '.join(Scope)}; may be repeated")],
     source: Annotated[
         str | None, typer.Option(help="The only source of tickets that it posts; what it reads is not limited")
     ] = None,
@@ -32,7 +32,7 @@ def create(
 ) -> None:
     """Makes a key and shows it, this once."""
     with store(data_dir) as session:
-        row, text = create_key(session, name, scope, source)
+        row, text = create_key(session, name, list(scope), source)
     if json:
         print_json({"id": str(row.id), "name": name, "key": text, "scopes": row.scopes, "source": source})
     else:

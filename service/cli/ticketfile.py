@@ -49,14 +49,17 @@ def _lines(file: IO[str]) -> Iterator[Line]:
 
 
 def _rows(file: IO[str], name: str) -> Iterator[Line]:
-    """After an error the reader goes on in the middle of a cell, so the first one is the end of the file."""
+    """After an error the reader goes on in the middle of a cell, so the first one is the end of the file.
+
+    `line_num` is the last line of the last whole row then.
+    """
     csv.field_size_limit(MOST_CHARS)
     reader = csv.DictReader(file, strict=True)  # else a cell that is never closed takes in all rows after it
     try:
         for row in reader:
             yield reader.line_num, _ticket({k: v for k, v in row.items() if k is not None and v is not None})
     except csv.Error as error:
-        raise InvalidRequest(f"{name}, line {reader.line_num}: {error}. Is a quotation mark missing?") from None
+        raise InvalidRequest(f"{name}, line {reader.line_num + 1}: {error}. Is a quotation mark missing?") from None
 
 
 def _ticket(value: Any) -> dict[str, Any] | InvalidRequest:

@@ -25,7 +25,11 @@ def read_json(raw: bytes, *, lenient: bool = False) -> Any:
         place = f"line {error.lineno}, column {error.colno}"
     try:
         return json.loads(raw.decode(), strict=not lenient, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+    except UnicodeDecodeError as error:
+        raise MalformedRequest(f"The body is not UTF-8 text at byte {error.start}, as JSON must be.") from None
+    except RecursionError:
+        raise MalformedRequest("The body is JSON that is nested deeper than about 1,000 levels.") from None
+    except ValueError:
         raise MalformedRequest(f"The body is not valid JSON at {place}.") from None
 
 

@@ -119,7 +119,7 @@ def test_a_csv_with_a_cell_that_never_ends_posts_nothing(post, sql, monkeypatch)
     finally:
         csv.field_size_limit(before)
     assert ran.code == 1
-    assert re.search(r"t\.csv, line \d+: field larger than .* Is a quotation mark missing\?", ran.err)
+    assert re.search(r"t\.csv, line 3: field larger than .* Is a quotation mark missing\?", ran.err)
     assert sql(COUNT) == [(0,)]
 
 
@@ -385,5 +385,5 @@ def test_a_file_that_cannot_be_read_posts_nothing(post, stored, sql, tmp_path):
 def test_a_csv_with_a_cell_that_is_never_closed_posts_nothing(post, sql):
     ran = post('id,body\na1,fine\na2,"unclosed\na3,third\na4,fourth\n', name="t.csv")
     assert ran.code == 1
-    assert re.search(r"t\.csv, line \d+: unexpected end of data\. Is a quotation mark missing\?", ran.err)
+    assert re.search(r"t\.csv, line 3: unexpected end of data\. Is a quotation mark missing\?", ran.err)
     assert sql(COUNT) == [(0,)]

@@ -15,6 +15,8 @@ from service.helpdesks import build
 from service.helpdesks.base import Ignored, Incoming
 from service.helpdesks.generic import Generic
 
+NO_JSON = r"The body is not valid JSON at line \d+, column \d+\."
+
 Make = Callable[..., Generic]
 
 
@@ -159,10 +161,15 @@ def test_ignore_when_counts_empty_results_as_false(adapter: Make, expression: st
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"hello", b'{"id": 1', b'{"id": NaN}', b"\xff\xfe{", b"\xef\xbb\xbf{}", b"[" * 10**6]
+    ("raw", "says"),
+    [
+        *((raw, NO_JSON) for raw in (b"", b"hello", b'{"id": 1', b'{"id": NaN}', b"\xef\xbb\xbf{}")),
+        (b"{\xff\xfe", r"The body is not UTF-8 text at byte 1, as JSON must be\."),
+        (b"[" * 10**6, r"The body is JSON that is nested deeper than about 1,000 levels\."),
+    ],
 )
-def test_bytes_that_are_no_json_are_malformed(adapter: Make, raw: bytes) -> None:
-    with pytest.raises(MalformedRequest, match=r"^The body is not valid JSON at line \d+, column \d+\.$"):
+def test_bytes_that_are_no_json_are_malformed(adapter: Make, raw: bytes, says: str) -> None:
+    with pytest.raises(MalformedRequest, match=f"^{says}$"):
         adapter().parse({}, raw)
 
 
