@@ -1,6 +1,7 @@
-"""Whether Postgres took what the door wrote last, and if not, why: one sentence for people. Asked by /readyz.
+"""Whether Postgres takes tickets, and if not, why: one sentence for people. Asked by /readyz.
 
-The next ticket may come in an hour. So whoever asks has one written that is undone at once: nothing old is told.
+Once it has refused one, whoever asks has one written that is undone at once: the next may come in an hour, so nothing
+old is told, and on a full disk there may be room for small ones, so that one was taken tells little.
 """
 
 import asyncio
@@ -30,21 +31,18 @@ GONE = ("08", "57")  # classes of errors: connections that broke, and servers th
 
 
 class LastWrite:
-    """Shared by the door's writers; `refused` is None or the sentence."""
+    """Shared by the door's writers, who tell it what failed; `refused` is None or the sentence."""
 
     def __init__(self, conninfo: str):
         self.conninfo = conninfo
         self.refused: str | None = None
         self.trying: asyncio.Task[None] | None = None
 
-    def taken(self) -> None:
-        self.refused = None
-
     def failed(self, error: Exception) -> None:
         self.refused = _sentence(error)
 
     async def check(self) -> None:
-        """Raises Unavailable if the last write failed, and still does."""
+        """Raises Unavailable if a write has failed, and one would still fail."""
         if self.refused is None:
             return
         if self.trying is None or self.trying.done():
@@ -66,7 +64,7 @@ class LastWrite:
             log.warning("postgres.takes_nothing", error=type(error).__name__)
             self.failed(error)
         else:
-            self.taken()
+            self.refused = None
 
     async def _write_and_undo(self) -> None:
         connection = await connect(self.conninfo, "triage-ready")

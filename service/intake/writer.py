@@ -93,7 +93,6 @@ class Writer:
             try:
                 async with asyncio.timeout(FLUSH_TIMEOUT_S):
                     self.hoping = await write(await self._connected(), group, self.hoping)
-                self.last.taken()
                 return None
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue
