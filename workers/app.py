@@ -60,6 +60,7 @@ def run(loaded: Loaded) -> None:
 
 def _end(*_: object) -> NoReturn:
     """A SIGTERM in the moments before Celery listens to it: what the runtime has begun by then is given back too."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would end the giving back
     sys.exit(0)
 
 
