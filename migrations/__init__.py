@@ -19,6 +19,8 @@ from models.db import database_url
 from models.errors import ConfigError, Unavailable
 
 HERE = Path(__file__).parent
+LOCK = 0x7472_6961_6765  # "triage": two processes that start together migrate one after the other
+OTHER_S = 60.0  # how long one waits for the other
 
 
 @contextmanager
@@ -43,7 +45,10 @@ def config(url: str) -> Config:
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Brings the database to a revision; waits at most 5 s for each lock, so it never blocks a running service."""
+    """Brings the database to a revision; waits at most 5 s for each lock, so it never blocks a running service.
+
+    Another upgrade of it is waited for, for a minute.
+    """
     with _plainly():
         command.upgrade(config(url), revision)
 

@@ -48,6 +48,16 @@ def test_two_processes_may_migrate_at_once(empty_url):
     migrations.check(empty_url)
 
 
+def test_another_that_is_frozen_while_it_migrates_is_not_waited_for_for_ever(empty_url, monkeypatch):
+    monkeypatch.setattr("migrations.OTHER_S", 0.2)
+    with psycopg.connect(conninfo(empty_url)) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (migrations.LOCK,))
+        with pytest.raises(Unavailable, match="Another triage is changing"):
+            migrations.upgrade(empty_url)
+    migrations.upgrade(empty_url)
+    migrations.check(empty_url)
+
+
 def test_a_database_of_a_newer_version_is_left_alone(database_url):
     with psycopg.connect(conninfo(database_url), autocommit=True) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'newer'")
