@@ -104,8 +104,12 @@ class Runtime:
             if self.outages[f"{what.__name__} {kind}"].lasts():
                 log.error("failed", what=what.__name__, error=kind, exc_info=error)
         else:
-            if self.outages[what.__name__].over():
-                log.info("works.again", what=what.__name__)
+            self._works(what.__name__)
+
+    def _works(self, what: str) -> None:
+        over = [outage.over() for name, outage in list(self.outages.items()) if name.split()[0] == what]
+        if any(over):
+            log.info("works.again", what=what)
 
     def _again(self, what: Callable[[], None], pause_s: float) -> None:
         while not self.stopped.is_set():

@@ -135,6 +135,20 @@ def test_no_line_of_a_failed_task_has_what_the_error_says(loaded, lines):
     assert SECRET not in json.dumps([mine, celerys])
 
 
+def test_a_mistake_that_comes_again_after_it_worked_is_told_again(lines):
+    runtime = object.__new__(Runtime)
+    runtime.outages = defaultdict(Outage)
+    outcomes = iter([ValueError(SECRET), ValueError(SECRET), None, ValueError(SECRET)])
+
+    def work():
+        if (error := next(outcomes)) is not None:
+            raise error
+
+    for _ in range(4):
+        runtime.attempt(work)
+    assert [line["event"] for line in lines()] == ["failed", "works.again", "failed"]
+
+
 def test_a_lost_worker_is_told_with_the_ticket(client, drain, sql, lines):
     ticket = client.post("/v1/tickets", json={"body": SECRET}).json()["id"]
     sql("UPDATE tickets SET status = 'working', lease_id = id, lease_until = now() - interval '1 second'")
