@@ -255,6 +255,7 @@ class Lives(RuleBasedStateMachine):
 def world(client, database, sql, llms, loaded, monkeypatch):
     """The API, the database, and one real answer of the llms, which every ticket gets here."""
     monkeypatch.setattr("workers.sweep.SLACK", "0 seconds")
+    monkeypatch.setattr("workers.sweep.OLD_S", 3600.0)  # or a claim may sweep where the model saw no need
     with transaction(database) as session:
         version, vocabulary = taxonomy.active(session)
     ticket = Claimed(UUID(int=1), 1, "", "I want a refund", True, None, None, 0)
