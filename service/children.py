@@ -76,7 +76,8 @@ class Child:
     def trim_log(self) -> None:
         """Keeps one older part of a log that has grown; its writer appends, so it goes on at the new end."""
         if self.log and self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
-            shutil.copyfile(self.log, self.log.with_suffix(".old.log"))
+            with contextlib.suppress(OSError):  # on a full disk there is no room for two
+                shutil.copyfile(self.log, self.log.with_suffix(".old.log"))
             os.truncate(self.log, 0)
             self.log_start = 0
 
@@ -142,8 +143,12 @@ def _works_in(process: psutil.Process, folder: Path, names: frozenset[str]) -> b
     return False
 
 
-def stop_leftovers(folder: Path, names: frozenset[str], steps: Steps) -> bool:
-    """Stops what an earlier, killed triage has left running in the folder; true when nothing is left."""
+def nothing() -> None:
+    """For whoever has nothing else to look after."""
+
+
+def stop_leftovers(folder: Path, names: frozenset[str], steps: Steps, meanwhile: Callable[[], None] = nothing) -> bool:
+    """Stops what has been left running in the folder; true when nothing is left. Calls `meanwhile` while it waits."""
     for number, seconds in steps:
         found = leftovers(folder, names)
         for process in [one for one in found if _parent(one) not in found]:
@@ -151,6 +156,7 @@ def stop_leftovers(folder: Path, names: frozenset[str], steps: Steps) -> bool:
                 process.send_signal(number)
         deadline = time.monotonic() + seconds
         while any(_works_in(one, folder, names) for one in found) and time.monotonic() < deadline:
+            meanwhile()
             time.sleep(POLL_SECONDS)
     return not leftovers(folder, names)
 

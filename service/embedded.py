@@ -9,9 +9,10 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from service.children import never
+from models.errors import ServerError
+from service.children import never, nothing
 from service.datadir import POSTGRES_SOCKET, REDIS_SOCKET, Urls, hold, make_private, make_sockets, remove_sockets
-from service.servers import Postgres, Progress, Redis, nothing
+from service.servers import Postgres, Progress, Redis
 
 
 class EmbeddedServers:
@@ -40,14 +41,27 @@ class EmbeddedServers:
         """Starts a server again that has died, from the main thread; true when none had.
 
         `meanwhile` is called again and again until it answers: a Postgres that died may repair its files for minutes.
+        Raises ServerError for one that does not start, when the others were seen to.
         """
         dead = [server for server in self.servers if not server.child.running()]
-        for server in dead:
-            self.progress(f"{server.child.name} has stopped by itself ({server.child.ending()}); starting it again.")
-            server.start(self.progress, meanwhile)
+        errors = [error for server in dead if (error := self._revived(server, meanwhile)) is not None]
         for server in self.servers:
             server.child.trim_log()
+        if errors:
+            raise errors[0]
         return not dead
+
+    def _revived(self, server: Postgres | Redis, meanwhile: Callable[[], None]) -> ServerError | None:
+        """Starts it again; what kept it from that."""
+        name = server.child.name
+        self.progress(f"{name} has stopped by itself ({server.child.ending()}); starting it again.")
+        try:
+            server.start(self.progress, meanwhile)
+        except ServerError as error:
+            return error
+        except OSError as error:  # no memory, or no process, for the moment
+            return ServerError(f"{name} could not be started: {error.strerror}.")
+        return None
 
     def stop(self, hurried: Callable[[], bool] = never) -> None:
         """Stops Redis, then Postgres; without patience from the moment when `hurried` is true."""

@@ -14,12 +14,14 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from models.db import Patient
 from models.errors import ServerError
 from service import binaries
-from service.children import POLL_SECONDS, Child, bound, stop_leftovers
+from service.children import POLL_SECONDS, Child, bound, nothing, stop_leftovers
 from service.datadir import POSTGRES_SOCKET, REDIS_SOCKET, make_private
 
 RECOVERY_SECONDS = 300.0
+ANSWER_SECONDS = 10.0  # for one statement: making a database may take some of them
 REDIS_START_SECONDS = 30.0
 PROGRESS_SECONDS = 2.0
 
@@ -53,10 +55,6 @@ REDIS_SETTINGS = {
 }
 
 
-def nothing() -> None:
-    """For whoever has nothing else to look after."""
-
-
 class Postgres:
     """One cluster in DATA_DIR/postgres."""
 
@@ -83,12 +81,12 @@ class Postgres:
         )
 
     def start(self, progress: Progress, meanwhile: Callable[[], None] = nothing) -> None:
-        """Returns when it answers and has our database; calls `meanwhile` again and again until it answers."""
+        """Returns when it answers and has our database; calls `meanwhile` again and again until then."""
         if self.child.process is None:  # what has run before needs no look, and the look may hang like any process
             binaries.check_postgres()
         if not self.folder.exists():
             self._initialise(progress)
-        _end_leftovers(self.child, self.folder, self.names, progress)
+        _end_leftovers(self.child, self.folder, self.names, progress, meanwhile)
         self._forget_stale_records()
         self.child.start()
         self._wait(progress, meanwhile)
@@ -135,20 +133,22 @@ class Postgres:
             time.sleep(POLL_SECONDS)
 
     def _answers(self) -> bool:
+        """Whether it is there, and has our database. It may freeze at any moment, and nobody is to wait for that."""
         try:
-            connection = psycopg.connect(self.admin, autocommit=True, connect_timeout=5)
+            with Patient.connect(self.admin, autocommit=True, connect_timeout=5) as connection:
+                connection.patience_s = ANSWER_SECONDS
+                self._create_database(connection)
         except psycopg.OperationalError:
             return False
-        with connection:
-            self._create_database(connection)
         return True
 
-    def _create_database(self, connection: psycopg.Connection) -> None:
-        """Over the connection that was just made: a second one might wait for as long as Postgres is frozen."""
+    def _create_database(self, connection: Patient) -> None:
         try:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'triage'").fetchone():
                 connection.execute("CREATE DATABASE triage")
         except psycopg.Error as error:
+            if error.sqlstate is None:  # no answer at all
+                raise
             raise ServerError(f"Postgres runs but could not create the database: {error}") from error
 
 
@@ -179,7 +179,7 @@ class Redis:
     def start(self, progress: Progress, meanwhile: Callable[[], None] = nothing) -> None:
         """Returns when it answers; calls `meanwhile` again and again until then."""
         make_private(self.folder)
-        _end_leftovers(self.child, self.folder, self.names, progress)
+        _end_leftovers(self.child, self.folder, self.names, progress, meanwhile)
         self.child.start()
         deadline = time.monotonic() + REDIS_START_SECONDS
         while not self._answers():
@@ -204,10 +204,12 @@ def _environment() -> dict[str, str]:
     return kept | {"LC_ALL": "C"}
 
 
-def _end_leftovers(child: Child, folder: Path, names: frozenset[str], progress: Progress) -> None:
+def _end_leftovers(
+    child: Child, folder: Path, names: frozenset[str], progress: Progress, meanwhile: Callable[[], None]
+) -> None:
     if not stop_leftovers(folder, names, ()):
         progress(f"Stopping a {child.name} that an earlier triage has left behind.")
-        if not stop_leftovers(folder, names, (*child.calm, *child.hard)):
+        if not stop_leftovers(folder, names, (*child.calm, *child.hard), meanwhile):
             raise ServerError(f"A {child.name} from an earlier triage in {folder} does not stop: end it by hand.")
 
 

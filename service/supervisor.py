@@ -159,8 +159,16 @@ class Service:
             pause = backoff.schedule(now)
             self.say(f"The {child.name} has stopped by itself ({child.ending()}); starting it again in {pause:.0f} s.")
         elif now >= backoff.due:
-            backoff.scheduled = False
+            self._start_again(child, backoff, now)
+
+    def _start_again(self, child: Child, backoff: Backoff, now: float) -> None:
+        """Where there is no memory or no process for it at the moment, it is tried again: that may be why it died."""
+        try:
             child.start()
+            backoff.scheduled = False
+        except OSError as error:
+            pause = backoff.schedule(now)
+            self.say(f"The {child.name} could not be started: {error.strerror}; trying again in {pause:.0f} s.")
 
     def stop(self) -> None:
         """The API first, so that nothing new comes in; then the worker; then Redis and Postgres."""

@@ -1,5 +1,7 @@
 """One child process: its log, its last words, and who goes with it."""
 
+import errno
+import os
 import signal
 import sys
 import time
@@ -57,6 +59,20 @@ def test_the_last_line_of_a_killed_child_is_not_told_as_the_reason(tmp_path: Pat
     one.process.kill()
     wait_until(lambda: not one.running())
     assert one.ending() == f"signal SIGKILL; its log is {log}"
+
+
+def test_a_log_that_finds_no_room_for_its_older_part_is_cut_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("service.children.LOG_LIMIT", 10)
+    monkeypatch.setattr("service.children.shutil.copyfile", full)
+    log = tmp_path / "some.log"
+    log.write_text("much has been said")
+    child("pass", log).trim_log()
+    assert log.read_text() == ""
 
 
 def test_a_killed_child_takes_its_own_children_along() -> None:

@@ -1,5 +1,6 @@
 """The embedded servers with real processes: what listens where, what survives, and who is never killed."""
 
+import errno
 import os
 import signal
 import socket
@@ -10,19 +11,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
 import pytest
 import redis
 from kombu import Connection
-from processes import names, sockets
+from processes import gone, names, sockets
 
+from models.db import Patient
 from models.errors import ServerError
 from service.datadir import Urls
 from service.embedded import EmbeddedServers, running
 from service.queue import broker_url
-from service.servers import Postgres
 
 PATIENCE_S = 3600.0  # more than a test may take
 OWNER = Path(__file__).with_name("owner.py")
@@ -63,6 +65,10 @@ def urls_of(servers: EmbeddedServers) -> Urls:
 def pid_of(servers: EmbeddedServers, name: str) -> int:
     (pid,) = [one.child.process.pid for one in servers.servers if one.child.name == name and one.child.process]
     return pid
+
+
+def no_memory(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
@@ -239,29 +245,75 @@ def test_a_killed_postgres_comes_back_with_what_was_committed(own: EmbeddedServe
     assert pid_of(own, "Postgres") != old
 
 
-def test_a_postgres_that_freezes_once_it_answers_keeps_nobody_waiting(
+def kill(servers: EmbeddedServers, name: str) -> None:
+    os.kill(pid_of(servers, name), signal.SIGKILL)
+    wait_until(lambda: not all(server.child.running() for server in servers.servers))
+
+
+def test_a_postgres_that_freezes_as_it_lets_us_in_keeps_nobody_waiting(
     own: EmbeddedServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers, frozen = Postgres._answers, []
+    connect, frozen, calls = Patient.connect, [], []
 
-    def freezing(self: Postgres) -> bool:
-        answered = answers(self)
-        if answered:
-            frozen.append(psutil.Process(pid_of(own, "Postgres")))
-            frozen[0].suspend()
-            wait_until(lambda: frozen[0].status() == psutil.STATUS_STOPPED)
-            thaw.start()  # for whoever waits all the same
-        return answered
+    def freezing(*given: Any, **named: Any) -> Patient:
+        connection = connect(*given, **named)
+        if not frozen:
+            postgres = psutil.Process(pid_of(own, "Postgres"))
+            frozen.extend([postgres, *postgres.children(recursive=True)])
+            for process in frozen:
+                process.suspend()
+        return connection
 
-    thaw = threading.Timer(10, lambda: frozen[0].resume())
-    os.kill(pid_of(own, "Postgres"), signal.SIGKILL)
-    wait_until(lambda: not all(server.child.running() for server in own.servers))
-    monkeypatch.setattr(Postgres, "_answers", freezing)
+    def thaw() -> None:
+        calls.extend(process.resume() for process in frozen)
+
+    kill(own, "Postgres")
+    monkeypatch.setattr("service.servers.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(Patient, "connect", freezing)
+    late = threading.Timer(20, lambda: [process.resume() for process in frozen])
+    late.start()  # for whoever waits all the same
+    own.check(thaw)
+    assert late.is_alive()
+    late.cancel()
+    assert calls
+    assert ask(urls_of(own), "SELECT 1") == [(1,)]
+
+
+def test_who_waits_for_a_frozen_child_of_a_dead_postgres_looks_after_the_others(own: EmbeddedServers) -> None:
+    seen: list[bool] = []
+    with psycopg.connect(urls_of(own).database_url.replace("+psycopg", "")) as connection:
+        backend = psutil.Process(connection.info.backend_pid)
+        backend.suspend()
+        kill(own, "Postgres")
+        own.servers[0].child.calm = ((signal.SIGINT, 0.2),)
+        own.servers[0].child.hard = ((signal.SIGKILL, 10.0),)
+        own.check(lambda: seen.append(not gone([backend])))
+    assert True in seen
+    assert ask(urls_of(own), "SELECT 1") == [(1,)]
+
+
+def test_redis_comes_back_where_postgres_cannot(own: EmbeddedServers) -> None:
+    version = own.data_dir / "postgres" / "PG_VERSION"
+    right = version.read_text()
+    version.write_text("9.1\n")
+    for name in ("Postgres", "Redis"):
+        kill(own, name)
+    with pytest.raises(ServerError, match="Postgres did not start"):
+        own.check()
+    assert [server.child.running() for server in own.servers] == [False, True]
+    version.write_text(right)
+
+
+def test_a_server_for_which_there_is_no_memory_is_told_in_a_sentence(
+    own: EmbeddedServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill(own, "Redis")
+    monkeypatch.setattr("service.children.subprocess.Popen", no_memory)
+    with pytest.raises(ServerError, match=r"^Redis could not be started: Cannot allocate memory\.$"):
+        own.check()
+    monkeypatch.undo()
     own.check()
-    still_frozen = frozen[0].status() == psutil.STATUS_STOPPED
-    thaw.cancel()
-    frozen[0].resume()
-    assert still_frozen
+    assert all(server.child.running() for server in own.servers)
 
 
 def test_a_killed_redis_comes_back(own: EmbeddedServers) -> None:
@@ -276,7 +328,7 @@ def test_a_long_recovery_is_told_and_has_an_end(tmp_path: Path, monkeypatch: pyt
     said: list[str] = []
     servers = EmbeddedServers(tmp_path, said.append, redis=False)
     monkeypatch.setattr("service.servers.PROGRESS_SECONDS", 0.1)
-    monkeypatch.setattr("service.servers.RECOVERY_SECONDS", 0.5)
+    monkeypatch.setattr("service.servers.RECOVERY_SECONDS", 2.0)
     monkeypatch.setattr("service.servers.Postgres._answers", lambda self: False)
     with pytest.raises(ServerError, match="Postgres took too long to start"), servers:
         pass

@@ -1,6 +1,7 @@
 """The supervisor with small stand-ins for the API and the worker, and with real servers where they matter."""
 
 import datetime
+import errno
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import psycopg
 import pytest
 
 from models.errors import ServerError
+from service.children import Child
 from service.embedded import running
 from service.supervisor import Backoff, Plan, Service, run
 
@@ -106,7 +108,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
 
 
 def test_a_stubborn_child_is_killed_when_its_time_is_over(tmp_path: Path) -> None:
-    assert run(plan(tmp_path, "stubborn", stop_seconds=0.2, **NO_SERVERS), nothing, lambda _: None)
+    assert run(plan(tmp_path, "stubborn", stop_seconds=2.0, **NO_SERVERS), nothing, lambda _: None)
     assert [what for what, _ in notes(tmp_path, "worker")] == ["started", "asked"]
 
 
@@ -148,6 +150,26 @@ def test_a_child_that_died_is_started_again(tmp_path: Path) -> None:
     assert said[0].endswith("starting it again in 1 s.")
     assert [what for what, _ in notes(tmp_path, "worker")] == ["started", "started", "asked", "stopped"]
     assert [what for what, _ in notes(tmp_path, "api")] == ["started", "asked", "stopped"]
+
+
+def test_a_child_for_which_there_is_no_memory_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    tries = iter([OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))])
+
+    def start(child: Child, real: Callable[[Child], None] = Child.start) -> None:
+        if (error := next(tries, None)) is not None:
+            raise error
+        real(child)
+
+    def kill_the_worker(service: Service) -> None:
+        process = service.children["worker"].process
+        assert process
+        monkeypatch.setattr(Child, "start", start)
+        process.kill()
+        service.watch(lambda: len(notes(tmp_path, "worker")) == 2)
+
+    assert run(plan(tmp_path, **NO_SERVERS), said.append, kill_the_worker)
+    assert said[1] == "The worker could not be started: Cannot allocate memory; trying again in 2 s."
 
 
 def test_a_server_that_died_is_started_again_in_the_same_loop(tmp_path: Path) -> None:
