@@ -20,6 +20,7 @@ from service.auth.keys import Scope, create_key
 from service.cli.common import DataDir, counted, database_url, local_address, one_transaction, say, write_private
 from service.experiments import kept
 from service.experiments.assignment import require_fields
+from service.helpdesks import build_all
 from service.settings import Loaded
 
 TRIAGE = [sys.executable, "-m", "service.cli"]
@@ -36,6 +37,7 @@ def up(data_dir: DataDir = None, host: Host = None, port: Port = None) -> None:
     """Runs everything on this machine until Ctrl-C: Postgres and Redis unless their URLs are set, API and worker."""
     loaded = settings.load(data_dir=data_dir, host=host, port=port)
     _require_free(loaded.settings)
+    build_all(loaded.config.connections, settings.connection_secrets())  # else the API would end with what it lacks
     supervisor.run(plan(loaded, _prepare_with_key), say, lambda service: _watch(service, loaded))
 
 

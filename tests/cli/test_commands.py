@@ -2,14 +2,22 @@
 
 import hashlib
 import json
+import os
 import socket
 import stat
 import subprocess
+from types import SimpleNamespace
 
+import httpx
+import psutil
+import psycopg
 import pytest
 import yaml
+from processes import TRIAGE, environment, eventually, free_port, gone
+from rich.progress import Progress
 
 import migrations
+from models.db import conninfo
 from models.errors import TriageError
 from service.cli import backup, common, keys
 from service.cli.demo import command as demo
@@ -65,14 +73,14 @@ def test_labels_that_go_and_tickets_that_keep_them_are_named(stored, client, dra
     document = yaml.safe_load(with_it)
     labels = document["fields"]["category"]["labels"]
     unused = next(one["id"] for one in labels if one["id"] not in (label, "other"))
-    for gone, said in (
+    for left_out, said in (
         (unused, ""),
         (label, f"labels that tickets have: category/{label} (3 tickets). They keep them,"),
     ):
-        labels[:] = [one for one in labels if one["id"] != gone]
+        labels[:] = [one for one in labels if one["id"] != left_out]
         file.write_text(yaml.safe_dump(document))
         ran = stored("migrate")
-        assert f"- category/{gone}" in ran.err
+        assert f"- category/{left_out}" in ran.err
         assert said in ran.err
         assert ("labels that tickets have" in ran.err) == bool(said)
     assert set(sql("SELECT label, taxonomy_version FROM triages")) == {(label, 1)}
@@ -146,11 +154,46 @@ def test_restoring_rubbish_changes_nothing(stored, client, sql, tmp_path):
     client.post("/v1/tickets", json={"body": "a"})
     (tmp_path / "rubbish").write_bytes(b"PGDMP" + b"\0" * 100)
     (tmp_path / "notes").write_bytes(b"no backup at all")
-    says = {"rubbish": "pg_restore failed", "notes": "notes is no backup", "nowhere": "There is no file"}
+    says = {"rubbish": "The store is as it was.", "notes": "notes is no backup", "nowhere": "There is no file"}
     for name, why in says.items():
         ran = stored("restore", name, "--replace")
         assert (ran.code, why in ran.err) == (1, True)
     assert sql("SELECT body FROM tickets") == [("a",)]
+
+
+def test_a_restore_that_is_killed_takes_pg_restore_along(stored, client, sql, tmp_path):
+    client.post("/v1/tickets", json={"body": "kept"})
+    assert stored("backup", "all.dump").code == 0
+    client.post("/v1/tickets", json={"body": "later"})
+    its = environment(**{name: os.environ[name] for name in ("TRIAGE_DATABASE_URL", "TRIAGE_REDIS_URL")})
+    with psycopg.connect(conninfo(os.environ["TRIAGE_DATABASE_URL"])) as connection:
+        connection.execute("LOCK TABLE tickets IN ACCESS SHARE MODE")  # pg_restore cannot drop it
+        restore = subprocess.Popen([*TRIAGE, "restore", "all.dump", "--replace"], env=its, cwd=tmp_path)
+        (child,) = eventually(psutil.Process(restore.pid).children)
+        eventually(lambda: sql("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0] > 0)
+        restore.kill()
+        restore.wait()
+        eventually(lambda: gone([child]))
+    assert sql("SELECT count(*) FROM tickets") == [(2,)]
+
+
+def test_a_backup_never_has_part_of_another(stored, client, monkeypatch, tmp_path):
+    """Two at once to one name: each has a file of its own until it is whole."""
+    client.post("/v1/tickets", json={"body": "kept"})
+    real, parts = backup._run, []
+
+    def run(*words):
+        parts.append(words[-1])
+        if len(parts) == 1:
+            other = subprocess.run([*TRIAGE, "backup", "all.dump"], env=os.environ, cwd=tmp_path)
+            assert other.returncode == 0
+        real(*words)
+
+    monkeypatch.setattr(backup, "_run", run)
+    assert stored("backup", "all.dump").code == 0
+    assert [path.name for path in tmp_path.iterdir() if "dump" in path.name] == ["all.dump"]
+    assert stored("restore", "all.dump", "--replace").code == 0
+    assert "There is no folder nowhere" in stored("backup", "nowhere/all.dump").err
 
 
 def test_doctor_names_what_is_wrong_and_hides_secrets(stored, monkeypatch):
@@ -230,6 +273,29 @@ def test_a_demo_reads_nothing_of_the_user_and_empties_no_other_database(
     with pytest.raises(TriageError, match="not its own"):
         demo._from_zero(loaded, database_url)
     assert sql("SELECT body FROM tickets") == [("mine",)]
+
+
+def test_a_demo_prints_no_report_before_all_is_counted(monkeypatch):
+    late = iter([2, 1, 0])
+    answer = lambda request: httpx.Response(200, json={"counted": {"behind_hours": next(late)}})  # noqa: E731
+    monkeypatch.setattr(demo.time, "sleep", lambda _: None)
+    with httpx.Client(transport=httpx.MockTransport(answer), base_url="http://demo") as client, Progress() as bars:
+        found = demo._Demo(SimpleNamespace(check=lambda: None), client, [])._report(bars)
+    assert (found, list(late)) == ({"counted": {"behind_hours": 0}}, [])
+
+
+def test_up_says_what_a_connection_lacks_before_it_starts_anything(triage, tmp_path):
+    assert triage("init").code == 0
+    connection = {"name": "crm", "kind": "generic", "map": {"external_id": "id", "body": "text"}}
+    connection["token"] = {"header": "X-Token", "secret_env": "CRM_TOKEN"}
+    written = tmp_path / "triage.yaml"
+    config = yaml.safe_load(written.read_text()) | {"connections": [connection]}
+    written.write_text(yaml.safe_dump(config))
+    ran = triage("up", "--port", str(free_port()))
+    assert ran.code == 1
+    assert ran.err.strip().endswith("(token.secret_env) is not set; put the shared secret there.")
+    assert len(ran.err.strip().splitlines()) == 1
+    assert not (tmp_path / ".triage").exists()
 
 
 @pytest.mark.parametrize(
