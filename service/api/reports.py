@@ -5,13 +5,14 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from models import taxonomy
 from models.db import transaction
 from service.auth.callers import ReportReader
 from service.experiments import kept, report
 from service.experiments.spreadsheet import as_csv
+from service.intake.reading import Time
 from service.pages import document
 
 router = APIRouter(prefix="/v1", tags=["report"])
@@ -22,8 +23,8 @@ class Asked(BaseModel):
     """What a report can be narrowed to, and its form; an unknown parameter is refused. `until` is exclusive."""
 
     model_config = ConfigDict(extra="forbid")
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Time | None = None
+    until: Time | None = None
     form: Annotated[Literal["json", "csv", "html"] | None, Field(alias="format")] = None
 
 

@@ -18,6 +18,7 @@ from models.errors import NotFound
 from models.moment import moment
 from service import settings
 from service.cli.common import DataDir, Json, counted, database_url, notes, print_json, redis_url, say
+from service.intake.reading import message
 from service.logs import configure
 from service.pages.form import read_time
 from service.queue import Bell
@@ -98,7 +99,7 @@ def _filters(named: str | None = None, **given: str | None) -> Filters:
     except ValidationError as error:
         first = error.errors()[0]
         name = named or str(first["loc"][0]).replace("_", "-")
-        raise typer.BadParameter(f"{first['msg']}.", param_hint=f"--{name}") from None
+        raise typer.BadParameter(f"{message(first)}.", param_hint=f"--{name}") from None
 
 
 def _run(wanted: Wanted, data_dir: Path | None, *, as_json: bool) -> None:

@@ -1,20 +1,19 @@
 """From a stream to bytes, and from JSON to a validated shape, each refused with a clear sentence. For API and pages."""
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
 from models.errors import InvalidRequest, TooLarge
 from models.storable import BROKEN
+from service.helpdesks.payload import read_time
 
 # Where pydantic's own words say nothing to somebody who does not know it, or repeat what was sent.
 SAID = {
     "extra_forbidden": "unknown key",
     "uuid_parsing": "must be an id such as 0190b6c2-93a1-7000-8000-000000000000",
-    "datetime_from_date_parsing": "must be a time with its zone, such as 2026-01-31T12:00:00Z",
-    "datetime_parsing": "must be a time with its zone, such as 2026-01-31T12:00:00Z",
-    "timezone_aware": "must be a time with its zone, such as 2026-01-31T12:00:00Z",
 }
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -26,6 +25,20 @@ def _whole(text: str) -> str:
 
 
 Whole = Annotated[str, AfterValidator(_whole)]
+
+
+def _time(value: object) -> datetime:
+    """By itself pydantic would take a number for Unix seconds."""
+    try:
+        found = read_time(value) if isinstance(value, str) else value
+    except ValueError:
+        found = None
+    if not isinstance(found, datetime) or found.tzinfo is None:
+        raise ValueError("must be a time with its zone, such as 2026-01-31T12:00:00Z")
+    return found
+
+
+Time = Annotated[datetime, BeforeValidator(_time)]
 
 
 async def read_body(stream: AsyncIterator[bytes], limit: int, setting: str) -> bytes:

@@ -8,27 +8,19 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 from models.errors import InvalidRequest
 from models.storable import storable
 from models.tables import new_id
 from service.config import Config
 from service.experiments.assignment import running, unit
-from service.helpdesks.payload import read_time
-from service.intake.reading import Whole, validated
+from service.intake.reading import Time, Whole, validated
 from service.intake.submission import NewTicket
 
 METADATA_BYTES = 16 << 10
 METADATA_DEPTH = 10
 INT64 = 1 << 63
-
-
-def _rfc3339(value: object) -> object:
-    try:
-        return read_time(value) if isinstance(value, str) else value
-    except ValueError:
-        raise ValueError("must be an RFC 3339 time with its zone, such as 2026-01-31T12:00:00Z") from None
 
 
 def _dated(value: datetime) -> datetime:
@@ -77,7 +69,7 @@ class TicketIn(BaseModel):
     language: Short | None = None
     channel: Short | None = None
     requester: Short | None = None
-    created_at: Annotated[datetime, BeforeValidator(_rfc3339), AfterValidator(_dated)] | None = None
+    created_at: Annotated[Time, AfterValidator(_dated)] | None = None
     metadata: Annotated[dict[str, Any], AfterValidator(_small)] = {}
 
 

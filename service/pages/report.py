@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import BeforeValidator
 
 from models import taxonomy
 from models.db import transaction
@@ -13,17 +13,18 @@ from models.moment import moment
 from models.taxonomy import Taxonomy
 from service.experiments import kept, report
 from service.experiments.spreadsheet import as_csv
+from service.intake.reading import Time
 from service.pages import document
 from service.pages.form import read_time
 from service.pages.page import HEADERS, page
 from service.pages.session import ReportReader
 
 router = APIRouter(include_in_schema=False)
-Time = Annotated[AwareDatetime | None, BeforeValidator(read_time), Query()]
+Day = Annotated[Time | None, BeforeValidator(read_time), Query()]
 
 
 def read(
-    request: Request, caller: ReportReader, since: Time = None, until: Time = None, experiment: str = ""
+    request: Request, caller: ReportReader, since: Day = None, until: Day = None, experiment: str = ""
 ) -> tuple[dict[str, Any], Taxonomy]:
     """The report asked for and today's vocabulary; without a name, of the experiment that runs now."""
     engine = request.app.state.engine
@@ -37,9 +38,7 @@ Read = Annotated[tuple[dict[str, Any], Taxonomy], Depends(read)]
 
 
 @router.get("/report")
-def show_report(
-    request: Request, found: Read, since: Time = None, until: Time = None, experiment: str = ""
-) -> Response:
+def show_report(request: Request, found: Read, since: Day = None, until: Day = None, experiment: str = "") -> Response:
     asked = {"experiment": experiment, "since": _text(since), "until": _text(until)}
     given = {name: value for name, value in asked.items() if value}
     with transaction(request.app.state.engine) as session:

@@ -3,14 +3,14 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, Engine, Select, Subquery, select, text, tuple_
 from sqlalchemy.orm import selectinload
 
 from models.db import transaction
 from models.errors import NotFound
 from models.tables import SEARCHED, Prediction, Ticket, Triage
-from service.intake.reading import Whole
+from service.intake.reading import Time, Whole
 from service.tickets.shapes import cursor, read_cursor, ticket_row, ticket_whole, triage
 
 
@@ -47,8 +47,8 @@ class Filters(BaseModel):
     max_confidence: Share | None = None
     source: Given | None = None
     external_id: Given | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Time | None = None
+    until: Time | None = None
     q: Annotated[Whole, AfterValidator(_worded)] | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 50
     cursor: Given | None = None

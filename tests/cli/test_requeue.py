@@ -189,6 +189,8 @@ def test_a_done_ticket_is_not_requeued(stored, seed, state, sql):
         (["requeue", "--min-confidence", "much"], "--min-confidence"),
         (["requeue", "--max-confidence", "2"], "--max-confidence"),
         (["reclassify", "--since", "yesterday"], "--since"),
+        (["reclassify", "--since", "2026"], "--since: must be a time with its zone"),
+        (["requeue", "--until", "1767225600"], "--until: must be a time with its zone"),
         (["reclassify", "--all", "--queued-before", "soon"], "--queued-before"),
         (["reclassify", "--source", "a\0b"], "--source"),
         (["requeue", "nonsense"], "[ticket]"),

@@ -272,7 +272,8 @@ def test_sizes_are_those_of_the_text_not_of_its_escapes(client, sql, loaded):
 
 
 @pytest.mark.parametrize(
-    "when", ["1767225600", "2026-01-01 12:00Z", "2026-01-01T12:00Z", "2026-13-01T00:00:00Z", 1767225600]
+    "when", ["1767225600", "2026-01-01 12:00Z", "2026-01-01T12:00Z", "2026-13-01T00:00:00Z", 1767225600, 1.5, True]
 )
 def test_times_are_rfc_3339(client, when):
-    problem(client.post("/v1/tickets", json={"body": "x", "created_at": when}), 422)
+    found = problem(client.post("/v1/tickets", json={"body": "x", "created_at": when}), 422)
+    assert "created_at: must be a time with its zone, such as 2026-01-31T12:00:00Z." in found["detail"]

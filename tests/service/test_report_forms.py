@@ -68,7 +68,13 @@ def test_an_unknown_experiment_is_404(client, name):
 @pytest.mark.parametrize("path", ["/v1/report", "/v1/experiments/over/report"])
 @pytest.mark.parametrize(
     ("asked", "named"),
-    [("sinse=2020-01-01", "sinse"), ("format=xml", "format"), ("format=CSV", "format"), ("until=x", "until")],
+    [
+        ("sinse=2020-01-01", "sinse"),
+        ("format=xml", "format"),
+        ("format=CSV", "format"),
+        ("until=x", "until"),
+        ("until=2026", "until"),
+    ],
 )
 def test_what_is_misspelt_is_named(client, path, asked, named):
     answer = client.get(f"{path}?{asked}")
