@@ -112,3 +112,7 @@ def test_the_window(site, browser, tickets):
     assert "0 received" in browser.get("/report?until=2020-01-31&since=").text
     assert "9 received" in browser.get("/report?since=2020-01-31&until=").text
     assert 'value="2020-01-31"' in browser.get("/report?since=2020-01-31").text
+
+
+def test_a_wrong_window_is_said_once(browser):
+    assert browser.get("/report?since=soon").text.count("since: must be a time with its zone") == 1
