@@ -10,8 +10,10 @@ from models.errors import InvalidRequest, TooLarge
 from models.storable import BROKEN
 from service.helpdesks.payload import read_time
 
+BROKEN_TEXT = "must not contain NUL or lone surrogates"
 # Where pydantic's own words say nothing to somebody who does not know it, or repeat what was sent.
 SAID = {
+    "string_unicode": BROKEN_TEXT,
     "extra_forbidden": "unknown key",
     "uuid_parsing": "must be an id such as 0190b6c2-93a1-7000-8000-000000000000",
 }
@@ -20,11 +22,12 @@ Shape = TypeVar("Shape", bound=BaseModel)
 
 def _whole(text: str) -> str:
     if BROKEN.search(text):
-        raise ValueError("must not contain NUL or lone surrogates")
+        raise ValueError(BROKEN_TEXT)
     return text
 
 
-Whole = Annotated[str, AfterValidator(_whole)]
+WHOLE = AfterValidator(_whole)  # stands behind limits of length: pydantic calls characters items that come after it
+Whole = Annotated[str, WHOLE]
 
 
 def _time(value: object) -> datetime:

@@ -15,7 +15,7 @@ from models.storable import storable
 from models.tables import new_id
 from service.config import Config
 from service.experiments.assignment import running, unit
-from service.intake.reading import Time, Whole, validated
+from service.intake.reading import WHOLE, Time, validated
 from service.intake.submission import NewTicket
 
 METADATA_BYTES = 16 << 10
@@ -53,7 +53,7 @@ def _check(value: Any, depth: int) -> None:
         raise ValueError("must hold numbers of at most 64 bits")
 
 
-Name = Annotated[Whole, StringConstraints(min_length=1, max_length=255)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=255), WHOLE]
 Short = Annotated[str, StringConstraints(max_length=255)]
 
 

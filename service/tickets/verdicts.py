@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from models import taxonomy
 from models.errors import InvalidRequest, NotFound
 from models.tables import Ticket, Verdict
-from service.intake.reading import Whole
+from service.intake.reading import WHOLE, Whole
 
 
 class VerdictIn(BaseModel):
@@ -20,7 +20,7 @@ class VerdictIn(BaseModel):
     field: Whole
     label: Whole
     source: Literal["review", "agent_change", "agent_final", "dataset", "import"] = "review"
-    author: Annotated[Whole, StringConstraints(max_length=255)] | None = None
+    author: Annotated[str, StringConstraints(max_length=255), WHOLE] | None = None
 
 
 def record(session: Session, ticket_id: UUID, given: VerdictIn) -> tuple[Verdict, bool]:
