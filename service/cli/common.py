@@ -39,9 +39,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def tame(text: str) -> str:
+    """Text of a stranger without what could move a terminal's cursor or hide words."""
+    return _CONTROL.sub(" ", text)
+
+
 def visible(text: str) -> str:
-    """Text from a ticket without what could move a terminal's cursor, hide words or be taken for rich's markup."""
-    return escape(_CONTROL.sub(" ", text))
+    """The same without what could be taken for rich's markup."""
+    return escape(tame(text))
 
 
 def print_json(value: Any) -> None:

@@ -9,10 +9,12 @@ from typing import IO, Any
 
 from models.errors import InvalidRequest
 from models.whole import whole
+from service.cli.common import counted, tame
 from service.experiments.spreadsheet import safe
 
 FORMS = (".jsonl", ".csv")
 MOST_CHARS = 64 << 20  # of one cell of a CSV; more is a quotation mark that nothing closes
+SHOWN = 80  # characters of a first line that is wrong
 Line = tuple[int, dict[str, Any] | InvalidRequest]
 
 
@@ -49,17 +51,35 @@ def _lines(file: IO[str]) -> Iterator[Line]:
 
 
 def _rows(file: IO[str], name: str) -> Iterator[Line]:
-    """After an error the reader goes on in the middle of a cell, so the first one is the end of the file.
-
-    `line_num` is the last line of the last whole row then.
-    """
+    """After an error the reader goes on in the middle of a cell, so the first one is the end of the file."""
     csv.field_size_limit(MOST_CHARS)
-    reader = csv.DictReader(file, strict=True)  # else a cell that is never closed takes in all rows after it
+    reader = csv.reader(file, strict=True)  # else a cell that is never closed takes in all rows after it
+    last = 0  # of the last whole row
     try:
-        for row in reader:
-            yield reader.line_num, _ticket({k: v for k, v in row.items() if k is not None and v is not None})
+        columns = next(reader, ["body"])
+        _require_body(columns, name)
+        last = reader.line_num
+        for cells in reader:
+            last = reader.line_num
+            if cells:
+                yield last, _row(columns, cells)
     except csv.Error as error:
-        raise InvalidRequest(f"{name}, line {reader.line_num + 1}: {error}. Is a quotation mark missing?") from None
+        raise InvalidRequest(f"{name}, line {last + 1}: {error}. Is a quotation mark missing?") from None
+
+
+def _require_body(columns: list[str], name: str) -> None:
+    if "body" in columns:
+        return
+    hint = ": are the columns separated by commas?" if len(columns) == 1 else "."
+    shown = tame(",".join(columns)[:SHOWN])
+    raise InvalidRequest(f"{name}: its first line names no column `body`, only `{shown}`{hint}")
+
+
+def _row(columns: list[str], cells: list[str]) -> dict[str, Any] | InvalidRequest:
+    if len(cells) == len(columns):
+        return _ticket(dict(zip(columns, cells, strict=True)))
+    has, named = counted(len(cells), "column"), len(columns)
+    return InvalidRequest(f"it has {has}, and the first line names {named}. A text with commas needs quotation marks.")
 
 
 def _ticket(value: Any) -> dict[str, Any] | InvalidRequest:

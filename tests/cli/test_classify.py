@@ -73,6 +73,16 @@ def test_a_wrong_line_is_named_and_nothing_is_written(classify, tmp_path, text, 
     assert not list(tmp_path.glob("o.jsonl*"))
 
 
+@pytest.mark.parametrize(
+    ("text", "told"), [("id;body\n1;a\n", "no column `body`, only `id;body`"), ("id,body\n1,a,b\n", "line 2: it has 3")]
+)
+def test_a_csv_with_wrong_columns_is_refused(classify, tmp_path, text, told):
+    ran = classify(text, "--out", "o.csv", name="t.csv")
+    assert ran.code == 1
+    assert told in ran.err
+    assert not list(tmp_path.glob("o.csv*"))
+
+
 def test_an_llm_that_cannot_be_loaded_leaves_no_half_file(classify, tmp_path):
     ran = classify(lines(TICKETS), "--llm", "llamacpp:nowhere.gguf", "--out", "o.jsonl")
     assert ran.code == 1

@@ -123,6 +123,46 @@ def test_a_csv_with_a_cell_that_never_ends_posts_nothing(post, sql, monkeypatch)
     assert sql(COUNT) == [(0,)]
 
 
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        (
+            "id;body",
+            "t.csv: its first line names no column `body`, only `id;body`: are the columns separated by commas?",
+        ),
+        ("id,text", "t.csv: its first line names no column `body`, only `id,text`."),
+        ("a" * 500, f"only `{'a' * 80}`:"),
+        ("a\x1b[2J", "only `a [2J`:"),
+    ],
+)
+def test_a_csv_without_a_body_is_refused_as_a_whole(post, sql, first, told):
+    ran = post(f"{first}\n1,a\n2,b\n", name="t.csv")
+    assert ran.code == 1
+    (said,) = ran.err.strip().splitlines()
+    assert told in said
+    assert sql(COUNT) == [(0,)]
+
+
+def test_a_row_with_other_columns_than_the_first_line_is_bad(post, sql):
+    ran = post("id,body,label\n1,a,\n2,b, and more,\n3,c\n4,d,\n", name="t.csv")
+    assert ran.code == 1
+    named = dict(re.findall(r"^line (\d+): (.+)", ran.err, re.MULTILINE))
+    assert {line: why.partition(".")[0] for line, why in named.items()} == {
+        "3": "it has 4 columns, and the first line names 3",
+        "4": "it has 2 columns, and the first line names 3",
+    }
+    assert sql("SELECT external_id FROM tickets ORDER BY 1") == [("1",), ("4",)]
+
+
+@pytest.mark.parametrize("source", ["", "a" * 256])
+def test_a_source_that_no_ticket_may_have_posts_nothing(post, sql, source):
+    ran = post(numbered(3), "--source", source)
+    assert ran.code == 2
+    assert "--source" in ran.err
+    assert "string should have at" in ran.err
+    assert sql(COUNT) == [(0,)]
+
+
 def test_bad_rows_are_named_and_stop_no_others(post, sql, loaded):
     wrong = {
         2: "{",

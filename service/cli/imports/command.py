@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import httpx
 import typer
+from pydantic import TypeAdapter, ValidationError
 from rich.progress import Progress
 
 from models.tables import new_id
@@ -20,6 +21,8 @@ from service.cli.imports import client as over_http
 from service.cli.imports.client import Client, read, refusal, retry_after
 from service.cli.imports.file import BARE, Bad, ImportFile, Row, batches
 from service.cli.imports.waiting import Waiting
+from service.intake.reading import message
+from service.intake.ticket import Name
 
 SHOWN = 20
 Judged = Literal["dataset", "import"]
@@ -44,7 +47,7 @@ def import_file(
     """Posts a file of tickets to a running service. The same file again adds nothing; bad rows stop no others."""
     if str(file) == "-":
         raise typer.BadParameter("it is read twice: give a file, not standard input.", param_hint="FILE")
-    given = ImportFile(file, source)
+    given = ImportFile(file, _named(source))
     with Client(settings.settings(data_dir=data_dir)) as client:
         done = Import(client, given, verdicts)
         try:
@@ -55,6 +58,14 @@ def import_file(
     print_json(done.result()) if json else _show(done.result())
     if done.bad or done.refused:
         raise typer.Exit(1)
+
+
+def _named(source: str) -> str:
+    """The source, as a ticket may have it."""
+    try:
+        return TypeAdapter(Name).validate_python(source)
+    except ValidationError as error:
+        raise typer.BadParameter(f"{message(error.errors()[0])}.", param_hint="--source") from None
 
 
 @dataclass
