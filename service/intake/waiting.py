@@ -10,6 +10,8 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from service.outage import Outage
+
 log = structlog.get_logger()
 MOST = 200
 INTERVAL_S = 0.05
@@ -26,6 +28,7 @@ class Waiting:
         self.count = 0
         self.some = asyncio.Event()
         self.closing = False
+        self.outage = Outage()
         self.connection: psycopg.AsyncConnection[Any] | None = None
         self.task = asyncio.create_task(self._run(), name="waiting")
 
@@ -85,8 +88,12 @@ class Waiting:
                     self.connection = await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True)
                 await self._look(self.connection)
         except (psycopg.Error, OSError, TimeoutError) as error:
-            log.warning("waiting.postgres_away", error=type(error).__name__)
+            if self.outage.lasts():
+                log.warning("waiting.postgres_away", error=type(error).__name__)
             await self._disconnect()
+        else:
+            if self.outage.over():
+                log.info("waiting.postgres_back")
 
     async def _disconnect(self) -> None:
         if self.connection is not None:
