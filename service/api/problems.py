@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from models.errors import TriageError
 from service.api.request_ids import HEADER
@@ -16,6 +17,7 @@ from service.intake.reading import wrong
 
 log = structlog.get_logger()
 TYPE = "about:blank"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -63,7 +65,25 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
-    return problem(error.status_code, str(error.detail), str(error.detail), dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(_methods(request))
+    detail = str(error.detail)
+    if error.status_code == 404:
+        detail = "There is nothing at this address; /openapi.json lists what there is."
+    elif error.status_code == 405 and "Allow" in headers:
+        detail = f"This address takes {headers['Allow']} only."
+    return problem(error.status_code, str(error.detail), detail, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path takes, by all of its routes; the framework names those of the first one."""
+    routes = request.app.router.routes
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 async def _gone(request: Request, error: Exception) -> Response:

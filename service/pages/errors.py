@@ -13,7 +13,7 @@ from service.intake.reading import wrong
 from service.pages.page import page, redirect
 
 API = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json")
-KEPT = {"retry-after", "x-request-id"}
+KEPT = {"allow", "retry-after", "x-request-id"}
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 

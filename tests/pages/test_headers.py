@@ -56,6 +56,10 @@ def test_every_page_carries_the_headers_and_nothing_inline(browser, path, status
     assert "Demo llms" in answer.text
 
 
+def test_a_page_that_takes_no_get_names_what_it_takes(browser):
+    assert browser.get("/classify").headers["allow"] == "POST"
+
+
 def test_no_template_has_inline_code_or_switches_escaping_off():
     forbidden = (
         "|safe",

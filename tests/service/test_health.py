@@ -86,6 +86,27 @@ def test_an_unknown_path_is_a_problem(client):
     assert client.get("/docs").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "takes"),
+    [
+        ("DELETE", "/v1/tickets", "GET, POST"),
+        ("PUT", "/v1/tickets/0190b6c2-93a1-7000-8000-000000000000", "GET, DELETE"),
+        ("POST", "/healthz", "GET"),
+        ("DELETE", "/v1/hooks/any", "GET, HEAD, POST"),
+    ],
+)
+def test_what_a_path_takes_is_said(client, method, path, takes):
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, takes)
+    assert answer.json()["detail"] == f"This address takes {takes} only."
+
+
+def test_nothing_there_is_said_with_where_to_look(client):
+    answer = client.get("/v1/ticket")
+    assert (answer.status_code, answer.json()["title"]) == (404, "Not Found")
+    assert answer.json()["detail"] == "There is nothing at this address; /openapi.json lists what there is."
+
+
 def test_probes_that_come_together_are_all_answered(database):
     """One look ends and the next begins before whoever waited for the first is awake."""
     readiness, callers, times = Readiness(database, "", frozenset()), 8, 100
