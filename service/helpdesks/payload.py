@@ -2,6 +2,7 @@
 
 import json
 import re
+from codecs import BOM_UTF8
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -17,12 +18,16 @@ def read_json(raw: bytes, *, lenient: bool = False) -> Any:
 
     orjson refuses halves of emoji, which those send who cut text by UTF-16 units and which JSON's grammar allows, so
     there is a second reading. A helpdesk may also leave line breaks inside strings, from a template filled with a
-    customer's text: `lenient` allows them. Nesting ends at about 1,000 levels, in either parser.
+    customer's text: `lenient` allows them. Nesting ends at about 1,000 levels, in either parser. A byte order mark,
+    with which Windows begins texts, is passed over.
     """
+    raw = raw.removeprefix(BOM_UTF8)
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
+    if not raw.strip():
+        raise MalformedRequest("The body is empty: send JSON.")
     try:
         return json.loads(raw.decode(), strict=not lenient, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:

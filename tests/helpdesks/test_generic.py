@@ -163,7 +163,8 @@ def test_ignore_when_counts_empty_results_as_false(adapter: Make, expression: st
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        *((raw, NO_JSON) for raw in (b"", b"hello", b'{"id": 1', b'{"id": NaN}', b"\xef\xbb\xbf{}")),
+        *((raw, NO_JSON) for raw in (b"hello", b'{"id": 1', b'{"id": NaN}', b"\xef\xbb\xbf" * 2 + b"{}")),
+        *((raw, r"The body is empty: send JSON\.") for raw in (b"", b" \r\n", b"\xef\xbb\xbf")),
         (b"{\xff\xfe", r"The body is not UTF-8 text at byte 1, as JSON must be\."),
         (b"[" * 10**6, r"The body is JSON that is nested deeper than about 1,000 levels\."),
     ],

@@ -37,6 +37,7 @@ def test_a_ticket_is_a_row_when_it_is_answered(client, sql):
 @pytest.mark.parametrize(
     ("raw", "status", "names"),
     [
+        (b"", 400, "The body is empty: send JSON."),
         (b"{", 400, "line 1"),
         (b"\xff\xfe", 400, "not UTF-8"),
         (b'{"body": NaN}', 400, "not valid JSON"),
@@ -68,6 +69,12 @@ def test_wrong_input_is_refused_by_name_and_leaves_no_row(client, sql, raw, stat
     body = problem(client.post("/v1/tickets", content=raw, headers=JSON), status)
     assert names in body["detail"]
     assert sql("SELECT count(*) FROM tickets") == [(0,)]
+
+
+def test_a_byte_order_mark_before_the_json_is_passed_over(client, sql):
+    answer = client.post("/v1/tickets", content=b'\xef\xbb\xbf{"body": "x"}', headers=JSON)
+    assert answer.status_code == 202, answer.text
+    assert sql("SELECT body, raw FROM tickets") == [("x", b'\xef\xbb\xbf{"body": "x"}')]
 
 
 def test_every_wrong_field_is_named(client):
