@@ -22,7 +22,7 @@ from service.auth.keys import Caller, Scope
 from service.config import Config
 from service.helpdesks.base import Correction, Ignored, Incoming, refuse
 from service.helpdesks.payload import read_json
-from service.intake.reading import read_body, validated
+from service.intake.reading import read_body, validated, wrong
 from service.intake.submission import NewTicket, Receipt, Submission
 from service.intake.ticket import TicketIn, new_ticket, source_of, validate
 from service.tickets.query import read_whole
@@ -71,7 +71,16 @@ async def post_ticket(request: Request) -> Response:
     return Response(orjson.dumps(_accepted(receipt)), 202, media_type="application/json")
 
 
+def _refuse_others(request: Request, *names: str) -> None:
+    """Raises InvalidRequest for query parameters of other names: a mistyped `wait` would be none."""
+    if request.scope["query_string"]:  # most requests have none
+        unknown = [name for name in request.query_params if name not in names]
+        if unknown:
+            raise wrong("request", [{"loc": [name], "type": "extra_forbidden"} for name in unknown])
+
+
 def _options(request: Request) -> Options:
+    _refuse_others(request, "wait")
     given = {"wait": request.query_params.get("wait"), "idempotency_key": request.headers.get("idempotency-key")}
     return validated(Options, {name: value for name, value in given.items() if value is not None}, "request")
 
@@ -79,6 +88,7 @@ def _options(request: Request) -> Options:
 @router.post("/v1/tickets/batch", status_code=202)
 async def post_batch(request: Request, caller: TicketWriter, idempotency_key: IdempotencyKey = None) -> Response:
     """Takes up to 1000 tickets in one commit; a bad one becomes an error in its place and sinks no other."""
+    _refuse_others(request)
     raw = await json_body(request, request.app.state.loaded.settings.max_request_bytes, "TRIAGE_MAX_REQUEST_BYTES")
     # In a thread, because a batch of 16 MB would keep every other request waiting for half a second.
     items = await run_in_threadpool(_admit_all, request, caller, raw)

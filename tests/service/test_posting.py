@@ -77,6 +77,22 @@ def test_a_byte_order_mark_before_the_json_is_passed_over(client, sql):
     assert sql("SELECT body, raw FROM tickets") == [("x", b'\xef\xbb\xbf{"body": "x"}')]
 
 
+@pytest.mark.parametrize(
+    ("path", "unknown"),
+    [
+        ("/v1/tickets?wiat=10", ["wiat"]),
+        ("/v1/tickets?wait=0&foo=1&bar=", ["foo", "bar"]),
+        ("/v1/tickets/batch?wait=10", ["wait"]),
+    ],
+)
+def test_what_no_post_may_ask_is_named_as_in_lists(client, sql, path, unknown):
+    found = problem(client.post(path, json={"body": "x"} if "batch" not in path else {"tickets": [{"body": "x"}]}), 422)
+    listed = problem(client.get("/v1/tickets", params=dict.fromkeys(unknown, "1")), 422)
+    assert (found["detail"], found["errors"]) == (listed["detail"], listed["errors"])
+    assert [error["field"] for error in found["errors"]] == unknown
+    assert sql("SELECT count(*) FROM tickets") == [(0,)]
+
+
 def test_every_wrong_field_is_named(client):
     body = problem(client.post("/v1/tickets", json={"body": 1, "source": 2, "x": 3}), 422)
     assert [error["field"] for error in body["errors"]] == ["body", "source", "x"]
