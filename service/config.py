@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from models import yamlfile
 from models.llm.prices import Price
@@ -14,6 +14,16 @@ from models.llm.prices import Price
 OLLAMA = "http://127.0.0.1:11434"
 SERVERS = ("ollama", "openai")  # the kinds of engine that are a server at a url
 IMPLIED = "primary-or-fallback"  # the experiment of the policy's own two llms, which needs no line
+
+
+def _no_number(value: object) -> object:
+    """By itself pydantic would take one for Unix seconds, and `since: 2026` for 1970."""
+    if isinstance(value, int | float) or (isinstance(value, str) and ":" not in value):
+        raise ValueError("must be a time with its zone, such as 2026-01-31T12:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 
 
 class _Strict(BaseModel):
@@ -122,8 +132,8 @@ class ExperimentConfig(_Strict):
     mode: Literal["shadow", "split"] = "shadow"
     a: Arm
     b: Arm
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
     @model_validator(mode="after")
     def _arms_differ(self) -> "ExperimentConfig":

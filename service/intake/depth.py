@@ -11,6 +11,7 @@ import structlog
 
 from models.errors import QueueFull
 from service.intake.drain_rate import HEARTBEATS, DrainRate
+from service.outage import Outage
 
 log = structlog.get_logger()
 INTERVAL_S = 1.0
@@ -26,6 +27,7 @@ class Depth:
         self.limit = limit
         self.waiting = 0
         self.drain_rate = DrainRate()
+        self.outage = Outage()
         self.task = asyncio.create_task(self._run(), name="depth")
 
     def admit(self, tickets: int) -> None:
@@ -51,10 +53,13 @@ class Depth:
                 async with await psycopg.AsyncConnection.connect(
                     self.conninfo, autocommit=True, connect_timeout=5
                 ) as connection:
+                    if self.outage.over():
+                        log.info("depth.postgres_back")
                     await self._count(connection)
             except (psycopg.Error, OSError, TimeoutError) as error:
                 self.waiting = 0  # nothing is known, and a guess that only grows would end in 429
-                log.warning("depth.postgres_away", error=type(error).__name__)
+                if self.outage.lasts():
+                    log.warning("depth.postgres_away", error=type(error).__name__)
             await asyncio.sleep(INTERVAL_S)
 
     async def _count(self, connection: psycopg.AsyncConnection[Any]) -> None:

@@ -86,6 +86,8 @@ def test_what_is_assigned_is_the_requester_else_the_ticket():
         ([ONE | {"name": "With Spaces"}], "experiments.0.name"),
         ([ONE | {"since": "2026-02-01T00:00:00Z", "until": "2026-01-01T00:00:00Z"}], "since must lie before until"),
         ([ONE | {"since": "2026-02-01T00:00:00"}], "timezone"),
+        ([ONE | {"since": 2026}], "such as 2026-01-31T12:00:00Z"),
+        ([ONE | {"until": "2026"}], "such as 2026-01-31T12:00:00Z"),
         ([ONE | {"mode": "magic"}], "experiments.0.mode"),
         ([ONE | {"share": 0.1}], "unknown key"),
     ],
