@@ -46,7 +46,9 @@ def read(path: Path, shape: type[Shape], hint: str = "") -> Shape:
         return shape.model_validate(_content(path.read_text("utf-8")))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}){hint}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text; convert it first.") from None
+    except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {_said(error)}.") from None
     except ValidationError as error:
         # What is missing may be there under a misspelt name, which says more.

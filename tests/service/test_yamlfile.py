@@ -68,3 +68,10 @@ def test_what_is_no_yaml_is_a_sentence_that_says_where_and_repeats_nothing(read,
     assert message.endswith(".")
     assert "\n" not in message
     assert "secret" not in message
+
+
+def test_a_file_in_another_encoding_is_told_as_one(tmp_path):
+    path = tmp_path / "f.yaml"
+    path.write_bytes("a: é".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"f\.yaml is not UTF-8 text; convert it first\.$"):
+        yamlfile.read(path, Shape)
