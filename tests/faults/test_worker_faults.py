@@ -11,7 +11,7 @@ from processes import Up, eventually, gone
 MANY = 100
 WORKING = "SELECT count(*) FROM tickets WHERE status = 'working'"
 WAITING = "SELECT count(*) FROM tickets WHERE status = 'queued'"
-SLOTS = 4
+HELD = 20  # what four slots cannot finish while a thawed worker hears its signal
 # A worker frozen inside a transaction (test_frozen_moments.py) holds its rows until Postgres ends the session.
 BETWEEN = """SELECT count(*) = 0 FROM pg_stat_activity
              WHERE application_name = 'triage' AND (state = 'active' OR state LIKE 'idle in transaction%%')"""
@@ -20,7 +20,7 @@ ALL_RESULTS = """SELECT (SELECT count(*) FROM predictions), (SELECT count(*) FRO
 
 
 def frozen_in_mid_batch(up: Up) -> psutil.Process:
-    """The worker, stopped while it holds more tickets than it has begun and no transaction, and others wait."""
+    """The worker, stopped while it holds many more tickets than it has begun and no transaction, and others wait."""
     worker = up.part("worker")
 
     def held() -> bool:
@@ -28,7 +28,7 @@ def frozen_in_mid_batch(up: Up) -> psutil.Process:
             up.post_many(MANY, LONG)
         worker.send_signal(signal.SIGSTOP)
         eventually(lambda: worker.status() == psutil.STATUS_STOPPED)
-        if up.one(WORKING) > SLOTS and up.one(WAITING) > 0 and up.one(BETWEEN):
+        if up.one(WORKING) > HELD and up.one(WAITING) > 0 and up.one(BETWEEN):
             return True
         worker.send_signal(signal.SIGCONT)
         return False
@@ -54,7 +54,7 @@ def test_frozen_past_its_lease(up: Up, request: pytest.FixtureRequest) -> None:
     second: subprocess.Popen[bytes] = request.getfixturevalue("second_worker")
     eventually(lambda: up.one("SELECT count(*) FROM tickets WHERE status <> 'done'") == 0)
     before = up.sql(ALL_RESULTS), up.sql("SELECT id, done_at FROM tickets ORDER BY id")
-    assert len(held) > SLOTS
+    assert len(held) > HELD
 
     lost = up.output().count("lease.lost")
     worker.send_signal(signal.SIGCONT)
