@@ -78,6 +78,11 @@ def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
+def kill(servers: EmbeddedServers, name: str) -> None:
+    os.kill(pid_of(servers, name), signal.SIGKILL)
+    wait_until(lambda: not any(one.child.running() for one in servers.servers if one.child.name == name))
+
+
 def test_both_answer_under_every_url(shared: EmbeddedServers) -> None:
     urls = urls_of(shared)
     assert ask(urls, "SELECT current_user, current_database()") == [("triage", "triage")]
@@ -238,16 +243,10 @@ def test_an_innocent_process_in_a_stale_record_is_left_alone(tmp_path: Path, rec
 def test_a_killed_postgres_comes_back_with_what_was_committed(own: EmbeddedServers) -> None:
     ask(urls_of(own), "CREATE TABLE kept AS SELECT 7 AS number")
     old = pid_of(own, "Postgres")
-    os.kill(old, signal.SIGKILL)
-    wait_until(lambda: not all(server.child.running() for server in own.servers))
+    kill(own, "Postgres")
     own.check()
     assert ask(urls_of(own), "SELECT number FROM kept") == [(7,)]
     assert pid_of(own, "Postgres") != old
-
-
-def kill(servers: EmbeddedServers, name: str) -> None:
-    os.kill(pid_of(servers, name), signal.SIGKILL)
-    wait_until(lambda: not any(one.child.running() for one in servers.servers if one.child.name == name))
 
 
 def test_a_postgres_that_freezes_as_it_lets_us_in_keeps_nobody_waiting(
@@ -317,8 +316,7 @@ def test_a_server_for_which_there_is_no_memory_is_told_in_a_sentence(
 
 
 def test_a_killed_redis_comes_back(own: EmbeddedServers) -> None:
-    os.kill(pid_of(own, "Redis"), signal.SIGKILL)
-    wait_until(lambda: not all(server.child.running() for server in own.servers))
+    kill(own, "Redis")
     own.check()
     with redis.Redis.from_url(urls_of(own).redis_url) as client:
         assert client.ping()
