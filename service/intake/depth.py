@@ -53,8 +53,6 @@ class Depth:
                 async with await psycopg.AsyncConnection.connect(
                     self.conninfo, autocommit=True, connect_timeout=5
                 ) as connection:
-                    if self.outage.over():
-                        log.info("depth.postgres_back")
                     await self._count(connection)
             except (psycopg.Error, OSError, TimeoutError) as error:
                 self.waiting = 0  # nothing is known, and a guess that only grows would end in 429
@@ -69,4 +67,6 @@ class Depth:
                 row = await cursor.fetchone()
                 self.waiting = row[0] if row else 0
                 self.drain_rate.heard(await (await connection.execute(HEARTBEATS)).fetchall())
+            if self.outage.over():
+                log.info("depth.postgres_back")
             await asyncio.sleep(INTERVAL_S)

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from structlog.testing import capture_logs
 
 from models.db import conninfo
 from models.errors import QueueFull
@@ -96,3 +97,24 @@ def test_a_refused_caller_is_told_when_there_will_be_room(database_url, sql, lim
     sql(WORKER, "counts", figures(3))
     sql(WORKER, "is of another release", "{}")
     assert asyncio.run(refused()) == (0.5, seconds)
+
+
+def test_a_queue_that_cannot_be_counted_is_told_when_that_begins_and_when_it_is_over(database_url, sql, monkeypatch):
+    """Though Postgres lets it in each time: the table is away."""
+    monkeypatch.setattr("service.intake.depth.INTERVAL_S", 0.01)
+    monkeypatch.setattr("service.intake.depth.COUNT", "SELECT count(*) FROM waiting WHERE %s > 0")
+
+    async def looked():
+        depth = Depth(conninfo(database_url), 10)
+        try:
+            await until(lambda: "depth.postgres_away" in told())
+            await asyncio.sleep(0.3)  # in which it looks again and again
+            sql("CREATE TABLE waiting AS SELECT 1")
+            await until(lambda: "depth.postgres_back" in told())
+        finally:
+            await depth.close()
+
+    with capture_logs() as lines:
+        told = lambda: [line["event"] for line in lines]  # noqa: E731
+        asyncio.run(looked())
+    assert told() == ["depth.postgres_away", "depth.postgres_back"]
